@@ -1,0 +1,233 @@
+//! The wire codec, version 1: what bytes on a link's streams mean.
+//!
+//! Every stream of a link carries frames: a length (varint), a [`Header`], a payload. Route messages and the link's own business
+//! ([`control`]) are frames to reserved handles, so that they take their place in the order of each stream. A body longer than
+//! [`crate::limits::FRAGMENT`] travels as several frames ([`fragment`]).
+//!
+//! Whatever a peer sends is suspect: every length is checked before anything is allocated for it, and no input panics.
+
+pub mod control;
+pub mod fragment;
+pub mod header;
+pub mod varint;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+pub use header::{Destination, FragmentField, Header, Kind, TraceContext};
+
+use crate::limits::MAX_FRAME;
+
+/// Why bytes are not what they should be. A peer that causes one on a link loses the link (parity row R5).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The bytes end inside a field.
+    #[error("the bytes end inside a field")]
+    Truncated,
+    /// A field has a value that it cannot have.
+    #[error("{0} has an impossible value")]
+    Invalid(&'static str),
+    /// A length is over its limit.
+    #[error("{what} has {is} bytes, the limit is {limit}")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// Its length in bytes.
+        is: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A field is followed by bytes that belong to nothing.
+    #[error("{0} is followed by bytes that belong to nothing")]
+    LeftOver(&'static str),
+}
+
+/// One frame as read from a stream: its header and the payload's bytes, uncopied where the frame lay in one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The addressing part.
+    pub header: Header,
+    /// For a message: its tag (8 bytes) and body; for other kinds see [`Kind`]. Opaque to whoever forwards it.
+    pub payload: Bytes,
+}
+
+/// Appends a frame to `out`. `payload` may come in parts (a tag, a body).
+///
+/// # Panics
+/// If the parts together are longer than [`crate::limits::FRAGMENT`] plus a tag: the caller fragments first.
+pub fn put_frame(header: &Header, payload: &[&[u8]], out: &mut Vec<u8>) {
+    let mut head = [0_u8; crate::limits::MAX_HEADER];
+    let head_len = header.encode(&mut head);
+    let body_len: usize = payload.iter().map(|part| part.len()).sum();
+    let len = head_len + body_len;
+    assert!(len <= MAX_FRAME, "a frame of {len} bytes: fragment the body first");
+    varint::put(len as u64, out);
+    out.extend_from_slice(&head[..head_len]);
+    for part in payload {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Cuts a stream of chunks into frames.
+///
+/// Frames that lie inside one chunk are sliced from it without a copy; one that straddles chunks is gathered first.
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    chunk: Bytes,
+    partial: BytesMut,
+}
+
+impl FrameReader {
+    /// A reader at the start of a stream.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next chunk. Call [`Self::next`] until it gives `None` before feeding another.
+    pub fn feed(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty(), "the last chunk has not been read to its end");
+        self.chunk = chunk;
+    }
+
+    /// The next whole frame, or `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// [`WireError`] when the bytes are no frame; the stream cannot be read on after that.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a fallible cursor over fed chunks is no Iterator"
+    )]
+    pub fn next(&mut self) -> Result<Option<Frame>, WireError> {
+        if self.partial.is_empty() {
+            let mut peek = &self.chunk[..];
+            return match frame_len(&mut peek)? {
+                Some(len) if peek.len() >= len => {
+                    let prefix = self.chunk.len() - peek.len();
+                    self.chunk.advance(prefix);
+                    parse(self.chunk.split_to(len)).map(Some)
+                }
+                _ => {
+                    self.partial.extend_from_slice(&self.chunk);
+                    self.chunk.clear();
+                    Ok(None)
+                }
+            };
+        }
+        loop {
+            let mut peek = &self.partial[..];
+            let missing = match frame_len(&mut peek)? {
+                Some(len) if peek.len() >= len => {
+                    let prefix = self.partial.len() - peek.len();
+                    self.partial.advance(prefix);
+                    let frame = self.partial.split_to(len).freeze();
+                    debug_assert!(self.partial.is_empty(), "no more than one frame is gathered");
+                    return parse(frame).map(Some);
+                }
+                Some(len) => len - peek.len(),
+                None => 1,
+            };
+            if self.chunk.is_empty() {
+                return Ok(None);
+            }
+            let take = missing.min(self.chunk.len());
+            self.partial.extend_from_slice(&self.chunk[..take]);
+            self.chunk.advance(take);
+        }
+    }
+
+    /// Whether the stream could end here: no frame has begun and not finished.
+    pub fn at_boundary(&self) -> bool {
+        self.partial.is_empty() && self.chunk.is_empty()
+    }
+}
+
+/// Reads a frame's length and leaves `bytes` behind it; `None` when the length itself is not there yet.
+fn frame_len(bytes: &mut &[u8]) -> Result<Option<usize>, WireError> {
+    match varint::take(bytes) {
+        Ok(len) if len > MAX_FRAME as u64 => {
+            let is = usize::try_from(len).unwrap_or(usize::MAX);
+            Err(WireError::TooLong { what: "a frame", is, limit: MAX_FRAME })
+        }
+        Ok(len) => Ok(Some(len as usize)),
+        Err(WireError::Truncated) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse(mut bytes: Bytes) -> Result<Frame, WireError> {
+    let (header, used) = Header::decode(&bytes)?;
+    bytes.advance(used);
+    Ok(Frame { header, payload: bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Handle;
+
+    fn frame(handle: u64, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_frame(&Header::to(Handle(handle)), &[payload], &mut out);
+        out
+    }
+
+    #[test]
+    fn frames_come_out_the_same_however_the_stream_is_cut() {
+        let bodies: Vec<Vec<u8>> = (0..40_usize).map(|n| vec![n as u8; n * n]).collect();
+        let stream: Vec<u8> =
+            bodies.iter().enumerate().flat_map(|(n, body)| frame(1000 + n as u64, body)).collect();
+        for cut in [1, 2, 3, 7, 64, 1000, stream.len()] {
+            let mut reader = FrameReader::new();
+            let mut got = Vec::new();
+            for chunk in stream.chunks(cut) {
+                reader.feed(Bytes::copy_from_slice(chunk));
+                while let Some(frame) = reader.next().unwrap() {
+                    got.push(frame.payload.to_vec());
+                }
+            }
+            assert!(reader.at_boundary());
+            assert_eq!(got, bodies, "cut into chunks of {cut}");
+        }
+    }
+
+    #[test]
+    fn a_frame_inside_one_chunk_is_not_copied() {
+        let chunk = Bytes::from(frame(1000, b"payload"));
+        let within = chunk.as_ptr_range();
+        let mut reader = FrameReader::new();
+        reader.feed(chunk);
+        let payload = reader.next().unwrap().unwrap().payload;
+        assert!(within.contains(&payload.as_ptr()));
+    }
+
+    #[test]
+    fn a_length_over_the_limit_is_refused_before_its_bytes_arrive() {
+        let mut bytes = Vec::new();
+        varint::put(MAX_FRAME as u64 + 1, &mut bytes);
+        let mut reader = FrameReader::new();
+        reader.feed(bytes.into());
+        assert_eq!(
+            reader.next(),
+            Err(WireError::TooLong { what: "a frame", is: MAX_FRAME + 1, limit: MAX_FRAME })
+        );
+    }
+
+    #[test]
+    fn an_empty_frame_is_an_error_not_a_spin() {
+        let mut reader = FrameReader::new();
+        reader.feed(Bytes::from_static(&[0]));
+        assert_eq!(reader.next(), Err(WireError::Truncated));
+    }
+
+    #[test]
+    fn a_one_way_message_on_a_direct_link_costs_at_most_16_bytes_over_tag_and_body() {
+        let tag_and_body = [0_u8; 8 + 64];
+        let mut out = Vec::new();
+        put_frame(&Header::to(Handle(u64::MAX)), &[&tag_and_body], &mut out);
+        assert!(
+            out.len() - tag_and_body.len() <= 16,
+            "{} bytes over",
+            out.len() - tag_and_body.len()
+        );
+    }
+}
