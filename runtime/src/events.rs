@@ -1,0 +1,68 @@
+//! What a context notices of the tree: contexts that come and go.
+
+use actogen_core::{ContextId, Incarnation, wire::control::Loss};
+use tokio::sync::broadcast;
+
+/// How many events a subscriber may lag behind before the oldest are dropped for it (and it is told how many).
+const BACKLOG: usize = 4096;
+
+/// A context came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ContextEvent {
+    /// It can be reached.
+    Up {
+        /// The context.
+        context: ContextId,
+        /// Its life.
+        incarnation: Incarnation,
+    },
+    /// It can no longer be reached.
+    Down {
+        /// The context.
+        context: ContextId,
+        /// Why.
+        loss: Loss,
+    },
+}
+
+impl ContextEvent {
+    /// The context that came or went.
+    pub fn context(&self) -> ContextId {
+        match self {
+            Self::Up { context, .. } | Self::Down { context, .. } => *context,
+        }
+    }
+}
+
+/// The events of one context from the moment of subscribing on, in order.
+#[derive(Debug)]
+pub struct ContextEvents(broadcast::Receiver<ContextEvent>);
+
+impl ContextEvents {
+    /// The next event; `Err` with a number when so many were dropped because nobody took them, `None` when the context has ended.
+    pub async fn next(&mut self) -> Option<Result<ContextEvent, u64>> {
+        match self.0.recv().await {
+            Ok(event) => Some(Ok(event)),
+            Err(broadcast::error::RecvError::Lagged(dropped)) => Some(Err(dropped)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Stream(broadcast::Sender<ContextEvent>);
+
+impl Stream {
+    pub(crate) fn new() -> Self {
+        Self(broadcast::Sender::new(BACKLOG))
+    }
+
+    pub(crate) fn subscribe(&self) -> ContextEvents {
+        ContextEvents(self.0.subscribe())
+    }
+
+    pub(crate) fn publish(&self, event: ContextEvent) {
+        let _ = self.0.send(event);
+    }
+}

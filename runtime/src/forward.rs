@@ -1,0 +1,423 @@
+//! The way in: what becomes of each frame that a link brings.
+//!
+//! A frame for this context goes into its mailbox, or ends a wait. A frame for another goes on, undecoded and uncopied. Anything
+//! else is answered with a dead reply, if somebody waits, and counted. The Router's mailbox sees none of it: only the link's own
+//! messages go there, and the stream that brought one waits until it is applied.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use actogen_core::{
+    Address, ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
+    offence::{Offence, OffenceKind},
+    policy::{Origin, Side},
+    route::judge::{self, Verdict},
+    router::Input,
+    wire::{
+        Destination, Frame, Header, Kind, WireError,
+        control::LinkMessage,
+        fragment::{FragmentError, Reassembly},
+    },
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::{
+    context::Context,
+    envelope::{Body, ENVELOPE_OVERHEAD, Envelope, Outcome, ReplyPort},
+    lane::{Class, LaneError},
+    link::LinkState,
+    mailbox::Bound,
+};
+
+/// Bytes of a message's tag, in front of its body.
+const TAG: usize = 8;
+
+/// Long bodies given up that one stream keeps in mind. What follows of an older one reaches its receiver, which refuses it as the rest
+/// of a body that is not whole.
+const GIVEN_UP: usize = 64;
+
+/// What one stream of a link brings.
+pub(crate) struct Inbound {
+    context: Context,
+    link: Arc<LinkState>,
+    stream: StreamId,
+    reassembly: Arc<Mutex<Reassembly>>,
+    /// Long bodies that found no room on the way onward: what is still to come of them goes no further.
+    given_up: VecDeque<(ContextId, u64)>,
+    /// Envelopes for one mailbox, handed over together.
+    batch: Vec<Envelope>,
+    batch_for: Option<Arc<Bound>>,
+}
+
+/// The reassembly that the streams of one link share.
+pub(crate) fn reassembly(limits: &Limits, max_message: usize) -> Arc<Mutex<Reassembly>> {
+    // A payload is a tag and a body.
+    Arc::new(Mutex::new(Reassembly::new(
+        limits.reassembly_bytes + TAG,
+        max_message + TAG,
+        limits.reassembly_idle,
+    )))
+}
+
+impl Inbound {
+    pub(crate) fn new(
+        context: Context,
+        link: Arc<LinkState>,
+        stream: StreamId,
+        reassembly: Arc<Mutex<Reassembly>>,
+    ) -> Self {
+        let (given_up, batch) = (VecDeque::new(), Vec::new());
+        Self { context, link, stream, reassembly, given_up, batch, batch_for: None }
+    }
+
+    /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
+    ///
+    /// # Errors
+    /// [`WireError`] when the frame is not one that may come here: the link is cut off for it (R5).
+    pub(crate) fn take(&mut self, frame: Frame) -> Result<Option<LinkMessage>, WireError> {
+        let Frame { header, payload } = frame;
+        if LinkMessage::is_for(header.handle) && header.kind == Kind::Message {
+            self.flush();
+            let message = LinkMessage::decode(&header, &payload)?;
+            if let LinkMessage::Report(report) = &message {
+                self.link.note_report(report.taken);
+                return Ok(None);
+            }
+            return Ok(Some(message));
+        }
+        if header.handle.stream() != self.stream {
+            return Err(WireError::Invalid("the stream of a frame"));
+        }
+        self.envelope(header, payload);
+        Ok(None)
+    }
+
+    /// Hands over what has gathered for one mailbox.
+    pub(crate) fn flush(&mut self) {
+        if let Some(bound) = self.batch_for.take() {
+            bound.mailbox.push(&mut self.batch);
+            debug_assert!(self.batch.is_empty(), "a mailbox takes the whole batch");
+            self.batch.clear();
+        }
+    }
+
+    fn envelope(&mut self, header: Header, payload: Bytes) {
+        let origin = match judge::origin(
+            self.context.routes(),
+            self.link.id,
+            self.link.neighbour(),
+            &header,
+        ) {
+            Ok(origin) => origin,
+            Err(offence) => {
+                self.context.offence(&offence);
+                if header.kind == Kind::Message {
+                    let dead = self.dead(DeadReason::Refused, Handled::No, offence.to_string());
+                    let to = self.address(&header);
+                    let from = Origin {
+                        source: self.link.peer,
+                        authority: self.link.peer,
+                        neighbour: None,
+                    };
+                    self.context.bury(to, from, 0, &dead);
+                }
+                return;
+            }
+        };
+        let me = self.context.id();
+        let (to, life) = match header.destination {
+            Some(Destination { context, incarnation }) => (context, incarnation),
+            None => (me, None),
+        };
+        match self.context.routes().judge(Some(self.link.id), to, life, header.hops) {
+            Verdict::Deliver => self.deliver(header, origin, payload),
+            Verdict::Forward(link) => self.forward(link, header, origin, payload),
+            Verdict::Dead(dead) => self.kill(&header, origin, &dead),
+        }
+    }
+
+    fn forward(
+        &mut self,
+        link: actogen_core::LinkId,
+        header: Header,
+        origin: Origin,
+        payload: Bytes,
+    ) {
+        let Some(Destination { context: to, incarnation }) = header.destination else { return };
+        let Some(next) = self.context.routes().link_to(to, link) else {
+            let dead = self.dead(
+                DeadReason::RouteLost,
+                Handled::No,
+                format!("the link to {to} went this moment"),
+            );
+            return self.kill(&header, origin, &dead);
+        };
+        if next.peer == to
+            && let Some(meant) = incarnation
+            && let Some(dead) = judge::other_life(self.context.id(), to, meant, next.incarnation)
+        {
+            return self.kill(&header, origin, &dead);
+        }
+        if self.context.routes().note_addressed(self.link.id, to) {
+            self.context.tell_router(Input::Addressed {
+                link: self.link.id,
+                context: to,
+                via: next.id,
+            });
+        }
+        // Whoever holds a watch must hear that the watcher is lost, or the watch would stay for ever: it addresses the watcher, in
+        // the end.
+        if header.handle == Handle::WATCH
+            && next.side == Side::Child
+            && self.context.routes().note_addressed(next.id, origin.source)
+        {
+            self.context.tell_router(Input::Addressed {
+                link: next.id,
+                context: origin.source,
+                via: self.link.id,
+            });
+        }
+        let mut onward = header.clone();
+        if next.peer == to {
+            onward.destination = None;
+        }
+        onward.source = Some(origin.source);
+        onward.authority = (origin.authority != origin.source).then_some(origin.authority);
+        onward.hops -= 1;
+        let body = header.fragment.map(|field| (origin.source, field.number));
+        if let Some(body) = body
+            && self.given_up.contains(&body)
+        {
+            return;
+        }
+        let class = match header.kind {
+            Kind::Dead => Class::Notice,
+            _ if body.is_some() => Class::Part,
+            _ => Class::Answer,
+        };
+        match next.lane(self.stream).append((to, header.handle), &onward, &[&payload], class) {
+            Ok(()) => self.context.0.counters.forwarded.add(1),
+            Err(error) => {
+                let (reason, what) = match error {
+                    LaneError::Full => (DeadReason::Congested, "a queue is full"),
+                    LaneError::Closed => (DeadReason::RouteLost, "the link is gone"),
+                };
+                let handled = if header.kind == Kind::Message { Handled::No } else { Handled::Yes };
+                let dead = self.dead(
+                    reason,
+                    handled,
+                    format!("{what} at {} on the way to {to}", self.context.id()),
+                );
+                if let Some(body) = body {
+                    if self.given_up.len() >= GIVEN_UP {
+                        self.given_up.pop_front();
+                    }
+                    self.given_up.push_back(body);
+                }
+                if header.kind == Kind::Message {
+                    self.give_up(&header, origin, &dead);
+                } else if error == LaneError::Full {
+                    // The asker waits at the other end of the full queue: tell it, in a notice that always finds room.
+                    let mut payload = Vec::new();
+                    dead.encode(&mut payload);
+                    onward.kind = Kind::Dead;
+                    onward.by_router = true;
+                    onward.fragment = None;
+                    let _ = next.lane(self.stream).append(
+                        (to, header.handle),
+                        &onward,
+                        &[&payload],
+                        Class::Notice,
+                    );
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, header: Header, origin: Origin, payload: Bytes) {
+        let payload = match header.fragment {
+            None => payload,
+            Some(field) => {
+                let now = self.context.now();
+                let put =
+                    self.reassembly.lock().accept(now, origin.source, self.stream, field, &payload);
+                match put {
+                    Ok(Some(whole)) => whole,
+                    Ok(None) => return,
+                    Err(error) => return self.broken_body(&header, origin, error),
+                }
+            }
+        };
+        let tag = if header.kind == Kind::Message { TAG } else { 0 };
+        let (total, limit) = (payload.len().saturating_sub(tag), self.context.max_message());
+        if total > limit && header.kind != Kind::Dead {
+            let error = FragmentError::TooLarge { total: total as u64, limit };
+            return self.broken_body(&header, origin, error);
+        }
+        if header.kind == Kind::Message {
+            self.message(header, origin, payload);
+        } else {
+            self.flush();
+            let outcome = match header.kind {
+                Kind::Failed => Outcome::Failed(String::from_utf8_lossy(&payload).into_owned()),
+                Kind::Dead => match Dead::decode(&payload) {
+                    Ok(dead) => Outcome::Dead(dead),
+                    Err(error) => Outcome::Dead(self.dead(
+                        DeadReason::Malformed,
+                        Handled::Maybe,
+                        error.to_string(),
+                    )),
+                },
+                _ => Outcome::Reply(payload),
+            };
+            self.context.complete(header.handle, origin.source, outcome);
+        }
+    }
+
+    fn message(&mut self, header: Header, origin: Origin, mut payload: Bytes) {
+        if payload.len() < TAG {
+            let dead =
+                self.dead(DeadReason::Malformed, Handled::No, "a message without a tag".into());
+            return self.kill(&header, origin, &dead);
+        }
+        let tag = u64::from_le_bytes(
+            payload.split_to(TAG)[..].try_into().expect("8 bytes were split off"),
+        );
+        let is_same = self.batch.first().is_some_and(|first| first.handle == header.handle);
+        if !is_same || self.batch_for.is_none() {
+            self.flush();
+            self.batch_for = self.context.mailboxes().get(header.handle);
+        }
+        let Some(bound) = &self.batch_for else {
+            let dead = match self.context.mailboxes().stopped(header.handle) {
+                Some(reason) => {
+                    let text = format!(
+                        "the actor {}/{} is gone: {reason}",
+                        self.context.id(),
+                        header.handle
+                    );
+                    self.dead(DeadReason::Stopped, Handled::No, text)
+                }
+                None => {
+                    let text = format!("{} has no mailbox {}", self.context.id(), header.handle);
+                    self.dead(DeadReason::NoHandle, Handled::No, text)
+                }
+            };
+            return self.kill(&header, origin, &dead);
+        };
+        // The family is read for those policies only that ask for it.
+        if !matches!(bound.policy, actogen_core::policy::Policy::Anyone)
+            && let Err(refusal) = bound.policy.check(&origin, &self.context.family())
+        {
+            let dead = self.dead(DeadReason::Refused, Handled::No, refusal.to_string());
+            if self.batch.is_empty() {
+                self.batch_for = None;
+            }
+            return self.kill(&header, origin, &dead);
+        }
+        let reply =
+            header.reply.map(|handle| ReplyPort::new(self.context.clone(), origin.source, handle));
+        let charge = payload.len() + ENVELOPE_OVERHEAD;
+        self.batch.push(Envelope {
+            tag,
+            body: Body::Bytes(payload),
+            codec: header.codec,
+            handle: header.handle,
+            origin,
+            reply,
+            charge,
+        });
+    }
+
+    fn broken_body(&mut self, header: &Header, origin: Origin, error: FragmentError) {
+        let reason = match error {
+            FragmentError::TooLarge { .. } => DeadReason::TooLarge,
+            // The rest of a body that was given up; its asker has been told.
+            FragmentError::Orphan => return self.context.0.counters.dropped_notices.add(1),
+            _ => DeadReason::Malformed,
+        };
+        let dead = self.dead(
+            reason,
+            if header.kind == Kind::Message { Handled::No } else { Handled::Yes },
+            error.to_string(),
+        );
+        if header.kind == Kind::Message {
+            self.kill(header, origin, &dead);
+        } else {
+            // The answer itself is broken: whoever waits here is told in its place.
+            self.context.complete(header.handle, origin.source, Outcome::Dead(dead));
+        }
+    }
+
+    /// Gives a frame up: answers it if somebody waits, counts it, and shows it as a dead letter.
+    fn kill(&mut self, header: &Header, origin: Origin, dead: &Dead) {
+        if header.kind != Kind::Message {
+            // A dead reply never causes another.
+            return self.context.0.counters.dropped_notices.add(1);
+        }
+        // One long body is one message, however many fragments of it come.
+        if header
+            .fragment
+            .is_none_or(|fragment| fragment.index == 0 || dead.reason == DeadReason::Malformed)
+        {
+            self.give_up(header, origin, dead);
+        }
+    }
+
+    fn give_up(&self, header: &Header, origin: Origin, dead: &Dead) {
+        self.context.bury(self.address(header), origin, 0, dead);
+        if let Some(reply) = header.reply {
+            self.dead_reply(header, origin, reply, dead);
+        }
+    }
+
+    /// Sends a dead reply back the way the request came, in the name of whoever was asked (protocol rule 12).
+    fn dead_reply(&self, header: &Header, origin: Origin, reply: Handle, dead: &Dead) {
+        let me = self.context.id();
+        let asked = header.destination.map_or(me, |destination| destination.context);
+        let mut back = Header::to(reply).kind(Kind::Dead);
+        if origin.source != self.link.peer {
+            back.destination = Some(Destination { context: origin.source, incarnation: None });
+        }
+        if asked != me {
+            back.source = Some(asked);
+            back.by_router = true;
+        }
+        let mut payload = Vec::new();
+        dead.encode(&mut payload);
+        let lane = self.link.lane(reply.stream());
+        if lane.append((origin.source, reply), &back, &[&payload], Class::Notice).is_err() {
+            self.context.0.counters.dropped_notices.add(1);
+        }
+    }
+
+    fn dead(&self, reason: DeadReason, handled: Handled, text: String) -> Dead {
+        Dead::new(reason, handled, self.context.id(), text)
+    }
+
+    fn address(&self, header: &Header) -> Address {
+        let (context, incarnation) = match header.destination {
+            Some(Destination { context, incarnation }) => {
+                (context, incarnation.unwrap_or_default())
+            }
+            None => (self.context.id(), self.context.incarnation()),
+        };
+        Address { context, handle: header.handle, incarnation }
+    }
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Counts bytes that are no frame against the peer and gives the text with which its link is cut.
+pub(crate) fn violation(context: &Context, link: &LinkState, error: &WireError) -> String {
+    context.offence(&Offence {
+        kind: OffenceKind::Malformed,
+        offender: link.peer,
+        about: link.peer,
+    });
+    format!("{} sent what is no frame: {error}", link.peer)
+}

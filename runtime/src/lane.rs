@@ -1,0 +1,497 @@
+//! The outbound side of one stream of a link: a bounded buffer that senders append to and one writer empties.
+//!
+//! A sender encodes and appends; the writer takes all that has gathered and writes it in one piece. So batches grow with the load
+//! and nothing waits for a timer when there is none. A body longer than a fragment keeps a buffer of its own and goes out a
+//! fragment at a time between the others' frames; what follows it to the same mailbox waits behind it, so that every pair keeps
+//! its order.
+
+use std::collections::VecDeque;
+
+use actogen_core::{
+    ContextId, Handle,
+    limits::FRAGMENT,
+    wire::{self, Header},
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// The most bytes that the writer takes at once.
+const CHUNK: usize = 128 * 1024;
+
+/// What a frame is to the bound of the lane: the more somebody already waits for it, the more room it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A message of this context: up to the lane's bound.
+    Message,
+    /// An answer, or what is forwarded for others: up to four times the lane's bound.
+    Answer,
+    /// A part of a long body that is forwarded: up to the bound of long bodies, and on no account of the others, since the rest of
+    /// the body follows whether there is room or not.
+    Part,
+    /// Route messages, dead replies and notices, which quotas of their own bound (protocol rule 14).
+    Notice,
+}
+
+/// Why a frame was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneError {
+    /// The lane holds all that it may.
+    Full,
+    /// The link is gone.
+    Closed,
+}
+
+/// One long body on its way out.
+#[derive(Debug)]
+struct Large {
+    pair: (ContextId, Handle),
+    header: Header,
+    number: u64,
+    payload: Bytes,
+    next: usize,
+    behind: VecDeque<Behind>,
+}
+
+impl Large {
+    /// The chunk that is being filled behind the body.
+    fn last_behind(&mut self) -> &mut Chunk {
+        let has_room = |last: &Behind| match last {
+            Behind::Frames(chunk) => chunk.frames.len() < CHUNK,
+            Behind::Large(_) => false,
+        };
+        if !self.behind.back().is_some_and(has_room) {
+            self.behind.push_back(Behind::Frames(Chunk::default()));
+        }
+        match self.behind.back_mut() {
+            Some(Behind::Frames(chunk)) => chunk,
+            _ => unreachable!("a chunk was pushed to the back, or is there"),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Behind {
+    Frames(Chunk),
+    Large(Box<Large>),
+}
+
+/// Frames one behind the other.
+#[derive(Debug, Default)]
+struct Chunk {
+    frames: Vec<u8>,
+    /// How many of the bytes are parts of forwarded bodies.
+    parts: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Chunks that are full.
+    full: VecDeque<Chunk>,
+    /// The chunk that is being filled.
+    filling: Chunk,
+    large: VecDeque<Large>,
+    /// Bytes of frames held, those that wait behind long bodies included.
+    held: usize,
+    /// Bytes held of parts of forwarded bodies.
+    parts_held: usize,
+    large_held: usize,
+    next_number: u64,
+    envelopes: u64,
+    closed: bool,
+    /// The writer has taken a chunk and not yet come back for the next.
+    writing: bool,
+}
+
+impl State {
+    /// Begins another chunk when this one is full, so that a burst goes to the transport in pieces and none of it is moved again.
+    fn seal(&mut self) {
+        if self.filling.frames.len() >= CHUNK {
+            let next = Chunk { frames: Vec::with_capacity(CHUNK), parts: 0 };
+            self.full.push_back(std::mem::replace(&mut self.filling, next));
+        }
+    }
+}
+
+/// One outbound lane.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    state: Mutex<State>,
+    bound: usize,
+    large_bound: usize,
+    work: Notify,
+    room: Notify,
+    idle: Notify,
+}
+
+impl Lane {
+    /// `first_number` is the number of the first long body. Another lane begins with another, so that the rest of a body that a
+    /// broken link cut off is never taken for the beginning of one that comes by a later link, or in a later life.
+    pub(crate) fn new(bound: usize, large_bound: usize, first_number: u64) -> Self {
+        Self {
+            state: Mutex::new(State { next_number: first_number, ..State::default() }),
+            bound,
+            large_bound,
+            work: Notify::new(),
+            room: Notify::new(),
+            idle: Notify::new(),
+        }
+    }
+
+    /// Appends one frame, or a body that must be cut. `pair` names the destination mailbox.
+    pub(crate) fn append(
+        &self,
+        pair: (ContextId, Handle),
+        header: &Header,
+        payload: &[&[u8]],
+        class: Class,
+    ) -> Result<(), LaneError> {
+        let len: usize = payload.iter().map(|part| part.len()).sum();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(LaneError::Closed);
+        }
+        if len > FRAGMENT {
+            // A first long body may always begin, or one beyond the bound could never be sent.
+            if state.large_held > 0 && state.large_held + len > self.large_bound {
+                return Err(LaneError::Full);
+            }
+            let payload = Bytes::from(payload.concat());
+            let number = state.next_number;
+            state.next_number += 1;
+            state.large_held += len;
+            // The reader at the other end counts frames.
+            state.envelopes += len.div_ceil(FRAGMENT) as u64;
+            let large = Large {
+                pair,
+                header: header.clone(),
+                number,
+                payload,
+                next: 0,
+                behind: VecDeque::new(),
+            };
+            match state.large.iter_mut().find(|other| other.pair == pair) {
+                Some(ahead) => ahead.behind.push_back(Behind::Large(Box::new(large))),
+                None => state.large.push_back(large),
+            }
+        } else {
+            let (held, bound) = match class {
+                Class::Message => (state.held, self.bound),
+                Class::Answer => (state.held, self.bound * 4),
+                Class::Part => (state.parts_held, self.large_bound),
+                Class::Notice => (state.held, usize::MAX),
+            };
+            if held.saturating_add(len) > bound {
+                return Err(LaneError::Full);
+            }
+            let State { large, filling, .. } = &mut *state;
+            let chunk = match large.iter_mut().find(|other| other.pair == pair) {
+                Some(ahead) => ahead.last_behind(),
+                None => filling,
+            };
+            let before = chunk.frames.len();
+            wire::put_frame(header, payload, &mut chunk.frames);
+            let bytes = chunk.frames.len() - before;
+            if class == Class::Part {
+                chunk.parts += bytes;
+                state.parts_held += bytes;
+            } else {
+                state.held += bytes;
+            }
+            state.seal();
+            state.envelopes += 1;
+        }
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Appends frames that are encoded already: the link's own messages. They wait behind nothing and count as no envelope.
+    pub(crate) fn append_own(&self, frames: &[u8]) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        state.filling.frames.extend_from_slice(frames);
+        state.held += frames.len();
+        state.seal();
+        drop(state);
+        self.work.notify_one();
+    }
+
+    /// Waits until a sender that found the lane full may try again.
+    pub(crate) async fn wait_for_room(&self) {
+        let room = self.room.notified();
+        tokio::pin!(room);
+        room.as_mut().enable();
+        {
+            let state = self.state.lock();
+            if state.closed
+                || (state.held * 2 <= self.bound && state.large_held * 2 <= self.large_bound)
+            {
+                return;
+            }
+        }
+        room.await;
+    }
+
+    /// The next chunk to write; `None` once the lane is closed and empty.
+    pub(crate) async fn take(&self) -> Option<Bytes> {
+        loop {
+            {
+                let mut state = self.state.lock();
+                if let Some(chunk) = take_chunk(&mut state) {
+                    state.writing = true;
+                    let roomy =
+                        state.held * 2 <= self.bound && state.large_held * 2 <= self.large_bound;
+                    drop(state);
+                    if roomy {
+                        self.room.notify_waiters();
+                    }
+                    return Some(chunk);
+                }
+                state.writing = false;
+                self.idle.notify_waiters();
+                if state.closed {
+                    return None;
+                }
+            }
+            self.work.notified().await;
+        }
+    }
+
+    /// Waits until everything appended so far has been handed to the stream.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            {
+                let state = self.state.lock();
+                if state.held + state.parts_held + state.large_held == 0 && !state.writing {
+                    return;
+                }
+            }
+            idle.await;
+        }
+    }
+
+    /// Takes nothing more. What is held is still written; with `discard` it is dropped.
+    pub(crate) fn close(&self, discard: bool) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if discard {
+            state.full = VecDeque::new();
+            state.filling = Chunk::default();
+            state.large.clear();
+            state.held = 0;
+            state.parts_held = 0;
+            state.large_held = 0;
+            state.writing = false;
+        }
+        drop(state);
+        self.work.notify_one();
+        self.room.notify_waiters();
+        self.idle.notify_waiters();
+    }
+
+    /// Frames of envelopes appended so far, the link's own messages not counted.
+    pub(crate) fn envelopes(&self) -> u64 {
+        self.state.lock().envelopes
+    }
+
+    /// Bytes held.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        let state = self.state.lock();
+        state.held + state.parts_held + state.large_held
+    }
+}
+
+/// Takes what has gathered, and one fragment of the long body whose turn it is.
+fn take_chunk(state: &mut State) -> Option<Bytes> {
+    let Chunk { frames: mut chunk, parts } = state.full.pop_front().unwrap_or_else(|| {
+        // What gathers next is likely as much as what gathered now.
+        let frames = Vec::with_capacity(state.filling.frames.len());
+        std::mem::replace(&mut state.filling, Chunk { frames, parts: 0 })
+    });
+    state.parts_held -= parts;
+    state.held -= chunk.len() - parts;
+    if chunk.len() < CHUNK
+        && state.full.is_empty()
+        && state.filling.frames.is_empty()
+        && let Some(mut large) = state.large.pop_front()
+    {
+        let fragments = large.payload.len().div_ceil(FRAGMENT);
+        let range = large.next * FRAGMENT..large.payload.len().min((large.next + 1) * FRAGMENT);
+        state.large_held -= range.len();
+        let mut header = large.header.clone();
+        header.fragment = Some(wire::FragmentField {
+            number: large.number,
+            index: u32::try_from(large.next).unwrap_or(u32::MAX),
+            total: (large.next == 0).then_some(large.payload.len() as u64),
+        });
+        wire::put_frame(&header, &[&large.payload[range]], &mut chunk);
+        large.next += 1;
+        if large.next < fragments {
+            state.large.push_back(large);
+        } else {
+            release(state, large);
+        }
+    }
+    if chunk.is_empty() { None } else { Some(chunk.into()) }
+}
+
+/// A long body has gone out: what waited behind it follows, up to the next long body of the same pair.
+fn release(state: &mut State, large: Large) {
+    let mut behind = large.behind;
+    while let Some(next) = behind.pop_front() {
+        match next {
+            Behind::Frames(chunk) => {
+                let before = std::mem::take(&mut state.filling);
+                state.full.extend([before, chunk].into_iter().filter(|c| !c.frames.is_empty()));
+            }
+            Behind::Large(mut next) => {
+                next.behind = behind;
+                state.large.push_back(*next);
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actogen_core::{limits::MAX_FRAME, wire::FrameReader};
+
+    const PAIR: (ContextId, Handle) = (ContextId(1), Handle(4000));
+
+    fn lane() -> Lane {
+        Lane::new(256 * 1024, 1024 * 1024, 7)
+    }
+
+    fn put(lane: &Lane, pair: (ContextId, Handle), payload: &[u8]) -> Result<(), LaneError> {
+        lane.append(pair, &Header::to(pair.1), &[payload], Class::Message)
+    }
+
+    async fn drain(lane: &Lane) -> Vec<(Handle, Option<u32>, usize)> {
+        lane.close(false);
+        let mut reader = FrameReader::new();
+        let mut got = Vec::new();
+        while let Some(chunk) = lane.take().await {
+            assert!(chunk.len() <= CHUNK + MAX_FRAME + 8);
+            reader.feed(chunk);
+            while let Some(frame) = reader.next().unwrap() {
+                got.push((
+                    frame.header.handle,
+                    frame.header.fragment.map(|f| f.index),
+                    frame.payload.len(),
+                ));
+            }
+        }
+        assert!(reader.at_boundary());
+        got
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_long_body_waits_behind_it_and_others_pass() {
+        let lane = lane();
+        let other = (ContextId(1), Handle(4004));
+        put(&lane, PAIR, &vec![0; 3 * FRAGMENT]).unwrap();
+        put(&lane, PAIR, b"after").unwrap();
+        put(&lane, PAIR, &vec![0; FRAGMENT + 1]).unwrap();
+        put(&lane, PAIR, b"last").unwrap();
+        put(&lane, other, b"passes").unwrap();
+        let (same, passing): (Vec<_>, Vec<_>) =
+            drain(&lane).await.into_iter().enumerate().partition(|(_, f)| f.0 == PAIR.1);
+        assert_eq!(passing[0].0, 0, "the other pair's frame waits for no long body");
+        let same: Vec<_> = same.into_iter().map(|(_, (_, index, len))| (index, len)).collect();
+        let long = |index, len| (Some(index), len);
+        assert_eq!(
+            same,
+            [
+                long(0, FRAGMENT),
+                long(1, FRAGMENT),
+                long(2, FRAGMENT),
+                (None, 5),
+                long(0, FRAGMENT),
+                long(1, 1),
+                (None, 4)
+            ]
+        );
+        assert_eq!(lane.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_full_lane_refuses_messages_keeps_room_for_answers_and_never_refuses_notices() {
+        let lane = lane();
+        let body = [0; 1024];
+        let taken =
+            std::iter::repeat_with(|| put(&lane, PAIR, &body)).take_while(Result::is_ok).count();
+        assert!((200..=256).contains(&taken), "{taken}");
+        assert_eq!(put(&lane, PAIR, &body), Err(LaneError::Full));
+        assert_eq!(lane.append(PAIR, &Header::to(PAIR.1), &[&body], Class::Answer), Ok(()));
+        while lane.append(PAIR, &Header::to(PAIR.1), &[&body], Class::Answer).is_ok() {}
+        assert_eq!(lane.append(PAIR, &Header::to(PAIR.1), &[&body], Class::Notice), Ok(()));
+        lane.close(true);
+        assert_eq!(put(&lane, PAIR, &body), Err(LaneError::Closed));
+        assert_eq!(lane.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_waiting_sender_goes_on_when_half_has_drained() {
+        let lane = std::sync::Arc::new(lane());
+        while put(&lane, PAIR, &[0; 1024]).is_ok() {}
+        let waiting = tokio::spawn({
+            let lane = lane.clone();
+            async move {
+                lane.wait_for_room().await;
+                put(&lane, PAIR, &[0; 1024])
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        for _ in 0..2 {
+            lane.take().await.unwrap();
+        }
+        assert_eq!(waiting.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn parts_of_a_forwarded_body_and_small_frames_take_no_room_from_each_other() {
+        let lane = lane();
+        let part = vec![0; FRAGMENT];
+        let put = |class| lane.append(PAIR, &Header::to(PAIR.1), &[&part], class);
+        while put(Class::Answer).is_ok() {}
+        let parts = std::iter::repeat_with(|| put(Class::Part)).take_while(Result::is_ok).count();
+        assert!((15..=16).contains(&parts), "{parts} parts of 64 KiB in 1 MiB");
+        assert_eq!(drain(&lane).await.len() as u64, lane.envelopes());
+        assert_eq!(lane.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn each_frame_of_a_long_body_is_counted() {
+        let lane = lane();
+        put(&lane, PAIR, &vec![0; 3 * FRAGMENT + 1]).unwrap();
+        put(&lane, PAIR, b"after").unwrap();
+        assert_eq!(lane.envelopes(), 5);
+        assert_eq!(drain(&lane).await.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn drained_waits_for_the_writer_to_come_back() {
+        let lane = std::sync::Arc::new(lane());
+        put(&lane, PAIR, b"x").unwrap();
+        let drained = tokio::spawn({
+            let lane = lane.clone();
+            async move { lane.drained().await }
+        });
+        lane.take().await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(!drained.is_finished());
+        lane.close(false);
+        assert_eq!(lane.take().await, None);
+        drained.await.unwrap();
+    }
+}

@@ -1,0 +1,110 @@
+//! Processes on this machine: starting one in a group of its own, waiting for it, and ending the group.
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+};
+
+use tokio::{io::AsyncWriteExt, process::Command, sync::watch};
+
+use super::{Launch, LaunchError, Process, bootstrap::Bootstrap};
+use crate::context::Context;
+
+/// How to end a process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Terminate,
+    Kill,
+}
+
+/// Signals a process group that this context has started and not yet seen end.
+pub(super) fn signal_group(pid: u32, signal: Signal) {
+    let signal = match signal {
+        Signal::Terminate => rustix::process::Signal::TERM,
+        Signal::Kill => rustix::process::Signal::KILL,
+    };
+    let group = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(group) = group {
+        // It may have ended this moment.
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+impl Context {
+    /// Starts the process, hands it its bootstrap, and keeps its standard input open as long as this context lives.
+    pub(super) async fn start_process(
+        &self,
+        launch: u64,
+        how: &Launch,
+        bootstrap: &Bootstrap,
+    ) -> Result<Process, LaunchError> {
+        let program = match &how.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(|source| LaunchError::Spawn {
+                program: "the running program".into(),
+                source,
+            })?,
+        };
+        let failed = |source| LaunchError::Spawn { program: program.display().to_string(), source };
+        let arguments = how.arguments.clone().unwrap_or_else(super::bootstrap::child_arguments);
+        let mut command = Command::new(&program);
+        command.args(arguments).envs(how.environment.iter().cloned()).process_group(0);
+        if let Some(directory) = &how.directory {
+            command.current_dir(directory);
+        }
+        // What a child prints must not mix with what this program puts out for others to read.
+        let output =
+            rustix::io::dup(rustix::stdio::stderr()).map_err(|error| failed(error.into()))?;
+        command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::inherit());
+        let input = bootstrap.encode();
+        // Started on the broker's runtime, which outlives the child, and reaped there.
+        let (started, outcome) = tokio::sync::oneshot::channel();
+        let context = self.clone();
+        self.spawn(async move {
+            let mut child = match command.spawn() {
+                Ok(child) => child,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            let pid = child.id().unwrap_or_default();
+            let (exit, exited) = watch::channel(None);
+            let process = Process { pid, exited };
+            context.0.launches.0.lock().processes.insert(launch, process.clone());
+            let life_line = child.stdin.take();
+            let _ = started.send(Ok(process));
+            let feed = async {
+                let mut life_line = life_line?;
+                // A child that has ended already says so by its status.
+                life_line.write_all(&input).await.ok()?;
+                life_line.flush().await.ok()?;
+                Some(life_line)
+            };
+            let (status, life_line) = tokio::join!(
+                async {
+                    let status = child.wait().await;
+                    // Sent before the life line is let go below.
+                    exit.send_replace(Some(describe(status)));
+                },
+                feed
+            );
+            let () = status;
+            drop(life_line);
+            context.0.launches.0.lock().processes.remove(&launch);
+        });
+        match outcome.await {
+            Ok(Ok(process)) => Ok(process),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(LaunchError::Shutdown),
+        }
+    }
+}
+
+fn describe(status: std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit status {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "unknown status".to_owned(),
+        },
+        Err(error) => format!("unknown status: {error}"),
+    }
+}

@@ -1,0 +1,57 @@
+//! The runtime of Actogen: contexts, the Router, the data path beside it, launching, and the transport traits with an in-memory
+//! implementation.
+//!
+//! Application authors use the `actogen` crate, which gives this one its typed face; this one deals in encoded messages and
+//! mailboxes. Its rules are those of [`actogen_core`], which it drives.
+//!
+//! | room | concept |
+//! |---|---|
+//! | [`Context`] | the handle on a context; `send`, `watching` and `builtin` add what can be done with one |
+//! | `builder` | settings, and how a context starts |
+//! | [`transport`], [`memory`] | what carries bytes |
+//! | `opening`, `join`, `broker` | links: how they open, who becomes whose parent, the tasks that serve them |
+//! | `lane`, `link` | the way out over one link |
+//! | `forward` | the way in |
+//! | `flow` | pausing senders |
+//! | `routes`, `router` | the table, and the actor that writes it |
+//! | [`mailbox`], [`envelope`] | who receives, and what |
+//! | `enrol`, [`launch`] | ids and certificates; processes |
+//! | [`dead_letters`], [`events`], [`counters`] | what can be observed |
+//! | `shutdown` | the end |
+
+mod broker;
+mod builder;
+mod builtin;
+mod context;
+pub mod counters;
+pub mod dead_letters;
+mod enrol;
+pub mod envelope;
+pub mod events;
+mod flow;
+mod forward;
+mod join;
+mod lane;
+pub mod launch;
+mod link;
+pub mod mailbox;
+pub mod memory;
+mod opening;
+mod router;
+mod routes;
+mod send;
+mod shutdown;
+pub mod transport;
+mod watching;
+
+pub use actogen_core as core;
+
+pub use builder::{Builder, Placement, StartError, TransportFactory};
+pub use builtin::{Place, RegisterError};
+pub use context::{Context, ContextHoldings, Phase};
+pub use counters::Stats;
+pub use enrol::{Admission, EnrolRequest};
+pub use join::AdoptError;
+pub use router::Holdings;
+pub use send::{AwayLink, Call, Encoded, LocalMailbox, PostError, Way};
+pub use watching::{Ended, Watch};

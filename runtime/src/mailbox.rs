@@ -1,0 +1,320 @@
+//! The mailboxes of a context: who receives under which handle, who is told when one ends, and what is remembered of those that
+//! did.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+use actogen_core::{ContextId, Handle, policy::Policy};
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::{envelope::Envelope, transport::BoxFuture};
+
+/// Receives envelopes.
+pub trait Mailbox: Send + Sync + 'static {
+    /// Takes all of `batch`, in order. What cannot be kept is refused through [`crate::Context::refuse`]; nothing is dropped
+    /// without that. Must not block, and must not call back into the runtime for longer than it takes to answer.
+    fn push(&self, batch: &mut Vec<Envelope>);
+
+    /// Whether a message of this charge, in bytes, would be kept now. Senders in the same context ask before they push.
+    fn has_room(&self, charge: usize) -> bool {
+        let _ = charge;
+        true
+    }
+
+    /// Waits until [`Self::has_room`] would be true, or the mailbox has ended.
+    fn room(&self, charge: usize) -> BoxFuture<'_, ()> {
+        let _ = charge;
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Asks the receiver to end, for this reason. A shutdown asks all of them, and waits a while for each to
+    /// [unbind](crate::Context::unbind) itself.
+    fn end(&self, reason: StopReason) {
+        let _ = reason;
+    }
+}
+
+/// Why a mailbox ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Its actor stopped as actors do.
+    Normal,
+    /// Its actor ended itself with an error.
+    Error(String),
+    /// Its actor panicked.
+    Panic(String),
+    /// It was ended from outside.
+    Killed,
+    /// There never was such a mailbox, as far as its context remembers.
+    NeverExisted,
+    /// Its context shut down.
+    Shutdown,
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("stopped"),
+            Self::Error(text) => write!(f, "stopped with an error: {text}"),
+            Self::Panic(text) => write!(f, "panicked: {text}"),
+            Self::Killed => f.write_str("killed"),
+            Self::NeverExisted => f.write_str("never existed"),
+            Self::Shutdown => f.write_str("its context shut down"),
+        }
+    }
+}
+
+/// A watch that somebody holds on a mailbox: where its notice goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Watcher {
+    pub(crate) context: ContextId,
+    pub(crate) handle: Handle,
+}
+
+pub(crate) struct Bound {
+    pub(crate) mailbox: Arc<dyn Mailbox>,
+    pub(crate) policy: Policy,
+    /// `None` once the mailbox has ended and its watchers have been told.
+    watchers: Mutex<Option<Vec<Watcher>>>,
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bound").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Stopped {
+    reasons: BTreeMap<Handle, StopReason>,
+    order: VecDeque<Handle>,
+}
+
+/// The mailboxes of one context.
+#[derive(Debug)]
+pub(crate) struct Mailboxes {
+    bound: DashMap<Handle, Arc<Bound>>,
+    stopped: Mutex<Stopped>,
+    names: Mutex<BTreeMap<String, Named>>,
+    tombstones: usize,
+    watches: usize,
+    watched: Mutex<usize>,
+    /// Told whenever a mailbox has ended.
+    ended: Notify,
+}
+
+/// A registered name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) handle: Handle,
+    /// The name of the actor's type, so that a lookup of another type is an error.
+    pub(crate) kind: String,
+}
+
+/// What became of a request to watch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Watching {
+    Begun,
+    Over(StopReason),
+    TooMany,
+}
+
+impl Mailboxes {
+    pub(crate) fn new(tombstones: usize, watches: usize) -> Self {
+        Self {
+            bound: DashMap::new(),
+            stopped: Mutex::default(),
+            names: Mutex::default(),
+            tombstones,
+            watches,
+            watched: Mutex::new(0),
+            ended: Notify::new(),
+        }
+    }
+
+    pub(crate) fn bind(&self, handle: Handle, mailbox: Arc<dyn Mailbox>, policy: Policy) {
+        self.bound.insert(
+            handle,
+            Arc::new(Bound { mailbox, policy, watchers: Mutex::new(Some(Vec::new())) }),
+        );
+    }
+
+    pub(crate) fn get(&self, handle: Handle) -> Option<Arc<Bound>> {
+        self.bound.get(&handle).map(|bound| bound.clone())
+    }
+
+    /// Ends a mailbox; gives those who watched it. `None` when it has ended before.
+    pub(crate) fn unbind(&self, handle: Handle, reason: &StopReason) -> Option<Vec<Watcher>> {
+        let (_, bound) = self.bound.remove(&handle)?;
+        self.names.lock().retain(|_, named| named.handle != handle);
+        {
+            let mut stopped = self.stopped.lock();
+            stopped.reasons.insert(handle, reason.clone());
+            stopped.order.push_back(handle);
+            if stopped.order.len() > self.tombstones
+                && let Some(oldest) = stopped.order.pop_front()
+            {
+                stopped.reasons.remove(&oldest);
+            }
+        }
+        let watchers = bound.watchers.lock().take().unwrap_or_default();
+        *self.watched.lock() -= watchers.len();
+        self.ended.notify_waiters();
+        Some(watchers)
+    }
+
+    /// Why a mailbox ended; `None` when it is bound, was never, or is forgotten.
+    pub(crate) fn stopped(&self, handle: Handle) -> Option<StopReason> {
+        self.stopped.lock().reasons.get(&handle).cloned()
+    }
+
+    pub(crate) fn watch(&self, handle: Handle, watcher: Watcher) -> Watching {
+        if let Some(bound) = self.get(handle)
+            && let Some(watchers) = bound.watchers.lock().as_mut()
+        {
+            let mut watched = self.watched.lock();
+            if *watched >= self.watches {
+                return Watching::TooMany;
+            }
+            *watched += 1;
+            watchers.push(watcher);
+            return Watching::Begun;
+        }
+        Watching::Over(self.stopped(handle).unwrap_or(StopReason::NeverExisted))
+    }
+
+    pub(crate) fn unwatch(&self, handle: Handle, watcher: Watcher) {
+        self.retain_watchers(|of, held| of != handle || held != watcher);
+    }
+
+    /// Forgets the watches of contexts that are gone.
+    pub(crate) fn forget_watchers(&self, gone: impl Fn(ContextId) -> bool) {
+        if *self.watched.lock() > 0 {
+            self.retain_watchers(|_, held| !gone(held.context));
+        }
+    }
+
+    fn retain_watchers(&self, keep: impl Fn(Handle, Watcher) -> bool) {
+        for entry in &self.bound {
+            if let Some(watchers) = entry.watchers.lock().as_mut() {
+                let before = watchers.len();
+                watchers.retain(|&held| keep(*entry.key(), held));
+                *self.watched.lock() -= before - watchers.len();
+            }
+        }
+    }
+
+    /// Gives a mailbox a name; false when another bound mailbox has it.
+    pub(crate) fn register(&self, name: &str, named: Named) -> bool {
+        let mut names = self.names.lock();
+        match names.get(name) {
+            Some(other) if other.handle != named.handle => false,
+            _ => {
+                names.insert(name.to_owned(), named);
+                true
+            }
+        }
+    }
+
+    pub(crate) fn lookup(&self, name: &str) -> Option<Named> {
+        self.names.lock().get(name).cloned()
+    }
+
+    /// The handles that are bound, in order.
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        let mut handles: Vec<_> = self.bound.iter().map(|entry| *entry.key()).collect();
+        handles.sort_unstable();
+        handles
+    }
+
+    /// Waits until no mailbox of an author is bound any more.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.len() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bound.iter().filter(|entry| !entry.key().is_reserved()).count()
+    }
+
+    pub(crate) fn watched(&self) -> usize {
+        *self.watched.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nowhere;
+    impl Mailbox for Nowhere {
+        fn push(&self, batch: &mut Vec<Envelope>) {
+            batch.clear();
+        }
+    }
+
+    fn mailboxes() -> Mailboxes {
+        Mailboxes::new(2, 2)
+    }
+
+    fn watcher(n: u64) -> Watcher {
+        Watcher { context: ContextId(n), handle: Handle(5000 + n) }
+    }
+
+    #[test]
+    fn a_watch_of_what_has_ended_or_never_was_is_over_at_once() {
+        let mailboxes = mailboxes();
+        let handle = Handle(4000);
+        assert_eq!(mailboxes.watch(handle, watcher(1)), Watching::Over(StopReason::NeverExisted));
+        mailboxes.bind(handle, Arc::new(Nowhere), Policy::Anyone);
+        assert_eq!(mailboxes.watch(handle, watcher(1)), Watching::Begun);
+        assert_eq!(mailboxes.unbind(handle, &StopReason::Killed), Some(vec![watcher(1)]));
+        assert_eq!(mailboxes.unbind(handle, &StopReason::Normal), None);
+        assert_eq!(mailboxes.watch(handle, watcher(1)), Watching::Over(StopReason::Killed));
+        assert_eq!(mailboxes.watched(), 0);
+    }
+
+    #[test]
+    fn watches_are_bounded_and_their_count_returns_to_zero() {
+        let mailboxes = mailboxes();
+        let handle = Handle(4000);
+        mailboxes.bind(handle, Arc::new(Nowhere), Policy::Anyone);
+        for n in [1, 2] {
+            assert_eq!(mailboxes.watch(handle, watcher(n)), Watching::Begun);
+        }
+        assert_eq!(mailboxes.watch(handle, watcher(3)), Watching::TooMany);
+        mailboxes.unwatch(handle, watcher(1));
+        mailboxes.forget_watchers(|watcher| watcher == ContextId(2));
+        assert_eq!(mailboxes.watched(), 0);
+        assert_eq!(mailboxes.unbind(handle, &StopReason::Normal), Some(Vec::new()));
+    }
+
+    #[test]
+    fn tombstones_are_bounded_and_names_end_with_their_mailbox() {
+        let mailboxes = mailboxes();
+        for n in 0..3 {
+            let handle = Handle(4000 + n);
+            mailboxes.bind(handle, Arc::new(Nowhere), Policy::Anyone);
+            assert!(mailboxes.register("same", Named { handle, kind: "x".into() }));
+            assert!(!mailboxes.register("same", Named { handle: Handle(1), kind: "x".into() }));
+            mailboxes.unbind(handle, &StopReason::Normal);
+            assert_eq!(mailboxes.lookup("same"), None);
+        }
+        assert_eq!(mailboxes.stopped(Handle(4000)), None);
+        assert_eq!(mailboxes.stopped(Handle(4002)), Some(StopReason::Normal));
+    }
+}

@@ -1,0 +1,430 @@
+//! A transport within one process: for tests, and for what the QUIC transport is compared with.
+//!
+//! It carries bytes as the others do, in bounded streams, and proves identities as they do, with keys that a
+//! [`MemoryNetwork`] derives from a secret of its own. Nothing of it reaches another process.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
+
+use actogen_core::{ContextId, StreamId};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+use crate::transport::{
+    Authority, BoxFuture, Connection, DialError, Identity, IdentityError, Incoming, Invitation,
+    Link, LinkEnd, StreamError, StreamReader, StreamWriter, Transport,
+};
+
+/// Chunks that one stream holds before its writer waits.
+const CHUNKS: usize = 4;
+
+/// Links that wait to be accepted.
+const BACKLOG: usize = 1024;
+
+#[derive(Debug)]
+struct Inner {
+    mesh: String,
+    secret: [u8; 32],
+    doors: Mutex<BTreeMap<String, Door>>,
+    silent: watch::Sender<BTreeSet<ContextId>>,
+}
+
+/// Where a context can be dialled.
+#[derive(Clone, Debug)]
+struct Door {
+    context: ContextId,
+    links: mpsc::Sender<Link>,
+    detection: Duration,
+    connections: Arc<Mutex<Vec<Arc<MemoryConnection>>>>,
+}
+
+/// A mesh within one process: its name, its key material, and the endpoints that can be dialled.
+#[derive(Clone, Debug)]
+pub struct MemoryNetwork(Arc<Inner>);
+
+impl MemoryNetwork {
+    /// A network for one mesh. Networks of different secrets do not accept each other's identities.
+    pub fn new(mesh: impl Into<String>, secret: [u8; 32]) -> Self {
+        let inner = Inner {
+            mesh: mesh.into(),
+            secret,
+            doors: Mutex::default(),
+            silent: watch::Sender::new(BTreeSet::new()),
+        };
+        Self(Arc::new(inner))
+    }
+
+    /// A transport for a context, which can be dialled as `endpoint`. A peer that has been silent for `detection` is lost.
+    pub fn transport(
+        &self,
+        context: ContextId,
+        endpoint: impl Into<String>,
+        detection: Duration,
+    ) -> MemoryTransport {
+        let endpoint = endpoint.into();
+        let (links, incoming) = mpsc::channel(BACKLOG);
+        let connections = Arc::default();
+        let door = Door { context, links, detection, connections: Arc::clone(&connections) };
+        self.0.doors.lock().insert(endpoint.clone(), door);
+        MemoryTransport {
+            network: self.clone(),
+            identity: Arc::new(MemoryIdentity { context, network: self.0.clone() }),
+            endpoint,
+            detection,
+            incoming: tokio::sync::Mutex::new(incoming),
+            connections,
+            closed: watch::Sender::new(false),
+        }
+    }
+
+    /// The authority for this network's root. It signs no requests of new processes, which memory cannot reach.
+    pub fn authority(&self) -> Arc<dyn Authority> {
+        Arc::new(MemoryAuthority)
+    }
+
+    /// Makes a context silent, or lets it be heard again: nothing that it sends or is sent arrives meanwhile.
+    pub fn set_silent(&self, context: ContextId, silent: bool) {
+        self.0.silent.send_modify(|set| {
+            if silent {
+                set.insert(context)
+            } else {
+                set.remove(&context)
+            };
+        });
+    }
+}
+
+#[derive(Debug)]
+struct MemoryAuthority;
+
+impl Authority for MemoryAuthority {
+    fn issue(&self, _: ContextId, _: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        Err(IdentityError("a network in memory admits no processes".into()))
+    }
+
+    fn reserve(&self, _: u64, _: u64) -> Result<(), IdentityError> {
+        Ok(())
+    }
+
+    fn reserved(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+#[derive(Debug)]
+struct MemoryIdentity {
+    context: ContextId,
+    network: Arc<Inner>,
+}
+
+impl MemoryIdentity {
+    fn key(&self, context: ContextId) -> [u8; 32] {
+        *blake3::keyed_hash(&self.network.secret, &context.0.to_le_bytes()).as_bytes()
+    }
+}
+
+impl Identity for MemoryIdentity {
+    fn context(&self) -> ContextId {
+        self.context
+    }
+
+    fn mesh(&self) -> &str {
+        &self.network.mesh
+    }
+
+    fn certificate(&self) -> Vec<u8> {
+        format!("{}/{}", self.network.mesh, self.context.0).into_bytes()
+    }
+
+    fn sign(&self, claim: &[u8]) -> Vec<u8> {
+        blake3::keyed_hash(&self.key(self.context), claim).as_bytes().to_vec()
+    }
+
+    fn verify(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        claim: &[u8],
+        signature: &[u8],
+    ) -> Result<(), IdentityError> {
+        if certificate != format!("{}/{}", self.network.mesh, context.0).as_bytes() {
+            return Err(IdentityError(format!(
+                "the certificate is not of {context} in mesh `{}`",
+                self.network.mesh
+            )));
+        }
+        let expected = blake3::keyed_hash(&self.key(context), claim);
+        let signature = <[u8; 32]>::try_from(signature).map(blake3::Hash::from_bytes);
+        if signature.is_ok_and(|signature| signature == expected) {
+            Ok(())
+        } else {
+            Err(IdentityError("the signature does not hold".into()))
+        }
+    }
+}
+
+/// A context's place in a [`MemoryNetwork`].
+pub struct MemoryTransport {
+    network: MemoryNetwork,
+    identity: Arc<MemoryIdentity>,
+    endpoint: String,
+    detection: Duration,
+    incoming: tokio::sync::Mutex<mpsc::Receiver<Link>>,
+    connections: Arc<Mutex<Vec<Arc<MemoryConnection>>>>,
+    closed: watch::Sender<bool>,
+}
+
+impl fmt::Debug for MemoryTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryTransport")
+            .field("context", &self.identity.context)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport for MemoryTransport {
+    fn identity(&self) -> Arc<dyn Identity> {
+        self.identity.clone()
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        Some(self.endpoint.clone())
+    }
+
+    fn invitation(&self) -> Option<Invitation> {
+        None
+    }
+
+    fn dial(
+        &self,
+        endpoint: String,
+        expect: Option<ContextId>,
+    ) -> BoxFuture<'_, Result<Link, DialError>> {
+        Box::pin(async move {
+            if *self.closed.borrow() {
+                return Err(DialError::Closed);
+            }
+            let door = self.network.0.doors.lock().get(&endpoint).cloned();
+            let unreachable = |why: &str| DialError::Unreachable {
+                endpoint: endpoint.clone(),
+                why: why.to_owned(),
+            };
+            let door =
+                door.ok_or_else(|| unreachable("there is no such endpoint in this network"))?;
+            if let Some(expect) = expect.filter(|&expect| expect != door.context) {
+                let why = format!("{} answers there, not {expect}", door.context);
+                return Err(DialError::Identity { endpoint, why });
+            }
+            let (near, far) = self.pair(&door, &endpoint);
+            door.links.try_send(far).map_err(|_| unreachable("it accepts no more"))?;
+            Ok(near)
+        })
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Option<Incoming>> {
+        Box::pin(async move {
+            let mut incoming = self.incoming.lock().await;
+            let mut closed = self.closed.subscribe();
+            let link = tokio::select! {
+                link = incoming.recv() => link?,
+                _ = closed.wait_for(|closed| *closed) => return None,
+            };
+            Some(Incoming::Link(link))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.closed.send_replace(true);
+            self.network.0.doors.lock().remove(&self.endpoint);
+            for connection in std::mem::take(&mut *self.connections.lock()) {
+                connection.close("the context has shut down");
+            }
+        })
+    }
+}
+
+impl MemoryTransport {
+    /// The two ends of a new link: this context's, and the one for whoever is behind the door.
+    fn pair(&self, door: &Door, endpoint: &str) -> (Link, Link) {
+        let state = Arc::new(State {
+            ends: [self.identity.context, door.context],
+            silent: self.network.0.silent.subscribe(),
+            closed: watch::Sender::new(None),
+        });
+        let (near_writers, far_readers) = streams(&state);
+        let (far_writers, near_readers) = streams(&state);
+        let near =
+            Arc::new(MemoryConnection { state: state.clone(), end: 0, detection: self.detection });
+        let far = Arc::new(MemoryConnection { state, end: 1, detection: door.detection });
+        keep(&self.connections, &near);
+        keep(&door.connections, &far);
+        let near = Link {
+            peer: door.context,
+            remote: endpoint.to_owned(),
+            writers: near_writers,
+            readers: near_readers,
+            connection: near,
+        };
+        let far = Link {
+            peer: self.identity.context,
+            remote: self.endpoint.clone(),
+            writers: far_writers,
+            readers: far_readers,
+            connection: far,
+        };
+        (near, far)
+    }
+}
+
+fn keep(connections: &Mutex<Vec<Arc<MemoryConnection>>>, new: &Arc<MemoryConnection>) {
+    let mut connections = connections.lock();
+    connections.retain(|connection| connection.state.closed.borrow().is_none());
+    connections.push(new.clone());
+}
+
+/// What both ends of a connection share.
+#[derive(Debug)]
+struct State {
+    ends: [ContextId; 2],
+    silent: watch::Receiver<BTreeSet<ContextId>>,
+    /// Who closed it, and what was said.
+    closed: watch::Sender<Option<(usize, LinkEnd)>>,
+}
+
+impl State {
+    fn is_silent(&self, set: &BTreeSet<ContextId>) -> bool {
+        self.ends.iter().any(|end| set.contains(end))
+    }
+
+    /// Waits until both ends can be heard.
+    async fn heard(&self) {
+        // The network outlives its links' states only as long as somebody holds it; without it nobody is silent.
+        let _ = self.silent.clone().wait_for(|set| !self.is_silent(set)).await;
+    }
+
+    fn close(&self, by: usize, end: LinkEnd) {
+        self.closed.send_if_modified(|closed| {
+            let open = closed.is_none();
+            if open {
+                *closed = Some((by, end));
+            }
+            open
+        });
+    }
+}
+
+#[derive(Debug)]
+struct MemoryConnection {
+    state: Arc<State>,
+    end: usize,
+    detection: Duration,
+}
+
+impl Connection for MemoryConnection {
+    fn close(&self, text: &str) {
+        self.state.close(self.end, LinkEnd::Closed(text.to_owned()));
+    }
+
+    fn closed(&self) -> BoxFuture<'static, LinkEnd> {
+        let (state, own, detection) = (self.state.clone(), self.end, self.detection);
+        Box::pin(async move {
+            let mut closed = state.closed.subscribe();
+            let silence = async {
+                loop {
+                    let mut silent = state.silent.clone();
+                    if silent.wait_for(|set| state.is_silent(set)).await.is_err() {
+                        return std::future::pending().await;
+                    }
+                    if tokio::time::timeout(detection, state.heard()).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            tokio::select! {
+                end = closed.wait_for(Option::is_some) => match end.as_deref() {
+                    Ok(Some((by, _))) if *by == own => LinkEnd::Local,
+                    Ok(Some((_, end))) => end.clone(),
+                    _ => LinkEnd::Closed("the network is gone".into()),
+                },
+                () = silence => {
+                    state.close(2, LinkEnd::Silent);
+                    LinkEnd::Silent
+                }
+            }
+        })
+    }
+}
+
+type Writers = [Box<dyn StreamWriter>; StreamId::COUNT];
+type Readers = [Box<dyn StreamReader>; StreamId::COUNT];
+
+fn streams(state: &Arc<State>) -> (Writers, Readers) {
+    let (mut readers, mut writers) = (Vec::new(), Vec::new());
+    for _ in 0..StreamId::COUNT {
+        let (sender, receiver) = mpsc::channel::<Bytes>(CHUNKS);
+        writers.push(Box::new(Writer { sender: Some(sender), state: state.clone() })
+            as Box<dyn StreamWriter>);
+        readers.push(Box::new(Reader { receiver, state: state.clone() }) as Box<dyn StreamReader>);
+    }
+    let count = "as many as there are streams were pushed";
+    (writers.try_into().ok().expect(count), readers.try_into().ok().expect(count))
+}
+
+struct Writer {
+    sender: Option<mpsc::Sender<Bytes>>,
+    state: Arc<State>,
+}
+
+impl StreamWriter for Writer {
+    fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<(), StreamError>> {
+        Box::pin(async move {
+            let mut closed = self.state.closed.subscribe();
+            let over = || StreamError("the connection is closed".into());
+            let sender = self.sender.as_ref().ok_or_else(over)?;
+            tokio::select! {
+                biased;
+                _ = closed.wait_for(Option::is_some) => Err(over()),
+                sent = sender.send(chunk) => sent.map_err(|_| over()),
+            }
+        })
+    }
+
+    fn finish(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // The chunks that are left stay readable after the sender is gone.
+            self.sender = None;
+        })
+    }
+}
+
+struct Reader {
+    receiver: mpsc::Receiver<Bytes>,
+    state: Arc<State>,
+}
+
+impl StreamReader for Reader {
+    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>> {
+        Box::pin(async move {
+            let mut closed = self.state.closed.subscribe();
+            let state = self.state.clone();
+            let next = async {
+                // Looked at when there is something to hear: it may have waited for longer than the silence has.
+                let chunk = self.receiver.recv().await;
+                state.heard().await;
+                chunk
+            };
+            tokio::select! {
+                biased;
+                chunk = next => Ok(chunk),
+                _ = closed.wait_for(Option::is_some) => Err(StreamError("the connection is closed".into())),
+            }
+        })
+    }
+}

@@ -1,0 +1,248 @@
+//! The Router actor: the only writer of the route table, and the only driver of [`RouterCore`].
+//!
+//! It owns no rule of its own. What happens to links comes in as messages, one at a time; the core says what follows; this actor
+//! does it, in the order given.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use actix::{Actor, ActorContext, Context as ActixContext, Handler, Message};
+use actogen_core::{
+    LinkId,
+    policy::Side,
+    route::propagate::{Wake, Whom},
+    router::{Credentials, Effect, Effects, Input, RouterCore},
+    wire::control::{Announcement, LossKind},
+};
+
+use crate::{context::Context, events::ContextEvent, link::LinkState, transport::Identity};
+
+/// The actor.
+pub(crate) struct Router {
+    core: RouterCore,
+    context: Context,
+    links: BTreeMap<LinkId, Arc<LinkState>>,
+    effects: Effects,
+}
+
+impl fmt::Debug for Router {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Router").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
+/// A link stands; its readers begin when this is answered.
+#[derive(Debug)]
+pub(crate) struct Attach(pub(crate) Arc<LinkState>);
+
+impl Message for Attach {
+    type Result = ();
+}
+
+/// Something happened to the routes.
+#[derive(Debug)]
+pub(crate) struct Routing(pub(crate) Input);
+
+impl Message for Routing {
+    type Result = ();
+}
+
+/// What the router holds, for tests and for people.
+#[derive(Debug)]
+pub(crate) struct Census;
+
+impl Message for Census {
+    type Result = Holdings;
+}
+
+/// The sizes of a router's tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, actix::MessageResponse)]
+#[non_exhaustive]
+pub struct Holdings {
+    /// Routes to contexts of the subtree.
+    pub routes: usize,
+    /// Links that stand.
+    pub links: usize,
+    /// Route messages begun and not finished on all streams.
+    pub under_way: usize,
+    /// Notes of who addressed whom.
+    pub addressed: usize,
+}
+
+/// The router ends.
+#[derive(Debug)]
+pub(crate) struct Stop;
+
+impl Message for Stop {
+    type Result = ();
+}
+
+impl Router {
+    pub(crate) fn new(context: Context, identity: Arc<dyn Identity>) -> Self {
+        let core = RouterCore::new(
+            context.id(),
+            context.incarnation(),
+            context.limits().clone(),
+            Arc::new(Keys(identity)),
+        );
+        Self { core, context, links: BTreeMap::new(), effects: Vec::new() }
+    }
+
+    fn handle_input(&mut self, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(input, &mut effects);
+        for effect in effects.drain(..) {
+            self.apply(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        let context = &self.context;
+        match effect {
+            Effect::Install { context: id, incarnation, link } => {
+                if let Some(link) = self.links.get(&link) {
+                    context.routes().install(id, incarnation, link.clone());
+                }
+            }
+            Effect::Remove { context: id } => {
+                context.routes().remove(id);
+                context.mailboxes().forget_watchers(|watcher| watcher == id);
+                context.forget_pauses(id);
+            }
+            Effect::Linger { link, context: id } => context.routes().linger(link, id),
+            Effect::Passed { link, stream, contexts } => {
+                context.routes().passed(link, stream, &contexts)
+            }
+            Effect::Parent(link) => {
+                let link = link.and_then(|link| self.links.get(&link).cloned());
+                let orphaned = link.is_none();
+                context.routes().set_parent(link);
+                if orphaned {
+                    let core = &self.core;
+                    context.mailboxes().forget_watchers(|id| !core.is_inside(id));
+                    context.parent_lost();
+                }
+            }
+            Effect::Above(ancestors) => context.0.family.write().ancestors = ancestors,
+            Effect::Epoch(epoch) => context.set_epoch(epoch),
+            Effect::Send { link, stream, message } => {
+                if let Some(link) = self.links.get(&link) {
+                    link.send_own(stream, &message);
+                }
+            }
+            Effect::Wake { stream, wake } => self.wake(stream, &wake),
+            Effect::Up { context: id, incarnation } => {
+                context.publish(ContextEvent::Up { context: id, incarnation });
+            }
+            Effect::Down { context: id, loss } => {
+                tracing::info!(context = %context.id(), "{loss}");
+                context.routes().note_loss(id, loss.to_string());
+                context.publish(ContextEvent::Down { context: id, loss });
+            }
+            Effect::Close { link, kind, text } => {
+                if let Some(link) = self.links.get(&link) {
+                    link.cut(kind, &text);
+                }
+            }
+            Effect::Offence(offence) => context.offence(&offence),
+        }
+    }
+
+    fn wake(&self, stream: Option<actogen_core::StreamId>, wake: &Wake) {
+        match &wake.whom {
+            Whom::Context(respondent) => {
+                self.context.wake(*respondent, stream, wake.epoch, &wake.loss)
+            }
+            Whom::OutsideExcept(except) => {
+                for respondent in self.context.respondents() {
+                    if !self.core.is_inside(respondent) && !except.contains(&respondent) {
+                        self.context.wake(respondent, stream, wake.epoch, &wake.loss);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Actor for Router {
+    type Context = ActixContext<Self>;
+}
+
+impl Handler<Attach> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Attach(link): Attach, _: &mut ActixContext<Self>) {
+        let (id, peer, side, incarnation) = (link.id, link.peer, link.side, link.incarnation);
+        self.links.insert(id, link);
+        self.handle_input(Input::LinkUp { link: id, peer, side });
+        if side == Side::Parent {
+            self.context.publish(ContextEvent::Up { context: peer, incarnation });
+        }
+    }
+}
+
+impl Handler<Routing> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Routing(input): Routing, _: &mut ActixContext<Self>) {
+        let gone = match &input {
+            Input::LinkDown { link, .. } => Some(*link),
+            _ => None,
+        };
+        self.handle_input(input);
+        if let Some(link) = gone.and_then(|link| self.links.remove(&link)) {
+            self.context.routes().forget_link(link.id);
+            self.context.count_unknown(link.unreported());
+        }
+    }
+}
+
+impl Handler<Census> for Router {
+    type Result = Holdings;
+
+    fn handle(&mut self, _: Census, _: &mut ActixContext<Self>) -> Holdings {
+        Holdings {
+            routes: self.core.table().len(),
+            links: self.links.len(),
+            under_way: self.core.links().map(|(_, link)| link.under_way()).sum(),
+            addressed: self.core.links().map(|(_, link)| link.addressed().count()).sum(),
+        }
+    }
+}
+
+impl Handler<Stop> for Router {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut ActixContext<Self>) {
+        for link in self.links.values() {
+            link.cut(LossKind::Shutdown, "the context has shut down");
+        }
+        ctx.stop();
+    }
+}
+
+/// The transport's identity as the core asks for it.
+struct Keys(Arc<dyn Identity>);
+
+impl Credentials for Keys {
+    fn certificate(&self) -> Vec<u8> {
+        self.0.certificate()
+    }
+
+    fn sign(&self, claim: &[u8]) -> Vec<u8> {
+        self.0.sign(claim)
+    }
+
+    fn verify(&self, announcement: &Announcement) -> bool {
+        let verdict = self.0.verify(
+            announcement.context,
+            &announcement.certificate,
+            &announcement.claim(),
+            &announcement.signature,
+        );
+        if let Err(error) = &verdict {
+            tracing::warn!(about = %announcement.context, "an announcement is refused: {error}");
+        }
+        verdict.is_ok()
+    }
+}

@@ -1,0 +1,254 @@
+//! What the runtime asks of whatever carries its bytes.
+//!
+//! A [`Transport`] dials and accepts authenticated [`Link`]s. A link is five ordered byte streams in each direction
+//! ([`StreamId`]), with the peer's identity already proved. The runtime frames, routes and judges; the transport moves bytes,
+//! proves identities, and notices silence. [`crate::memory`] is the implementation for one process; `actogen-transport-quic` is
+//! the one for everything else. One conformance suite (in `tests/`) runs over all of them.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+use actogen_core::id::{ContextId, StreamId};
+use bytes::Bytes;
+
+/// A boxed future that may move between threads: broker tasks run on whatever runtime the broker has.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A context's own identity, and its judgement of others' (protocol rules 3 and 23-27).
+pub trait Identity: fmt::Debug + Send + Sync + 'static {
+    /// The context that this identity is of.
+    fn context(&self) -> ContextId;
+
+    /// The mesh's name: the trust domain.
+    fn mesh(&self) -> &str;
+
+    /// The certificate in the form in which announcements carry it: at most 8 KiB.
+    fn certificate(&self) -> Vec<u8>;
+
+    /// Signs a claim of this context.
+    fn sign(&self, claim: &[u8]) -> Vec<u8>;
+
+    /// Checks that `certificate` is one of this mesh for `context`, in force now, and that its key has signed the claim.
+    ///
+    /// # Errors
+    /// [`IdentityError`] says which of that does not hold.
+    fn verify(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        claim: &[u8],
+        signature: &[u8],
+    ) -> Result<(), IdentityError>;
+}
+
+/// Why an identity, a certificate or a signature was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct IdentityError(pub String);
+
+/// The mesh's authority: held by the root alone.
+pub trait Authority: fmt::Debug + Send + Sync + 'static {
+    /// Signs a certificate request for a context whose id has just been allocated. Returns the certificate in the form of
+    /// [`Identity::certificate`].
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the request does not decode or its own signature does not hold.
+    fn issue(&self, context: ContextId, request: &[u8]) -> Result<Vec<u8>, IdentityError>;
+
+    /// Makes an allocation durable before it is used: no id below `ids_below` and no term up to `term` is given out again,
+    /// not even after a restart of the root (protocol rule 24). An authority that is not kept beyond the process does nothing.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it could not be stored; the allocation is not used then.
+    fn reserve(&self, term: u64, ids_below: u64) -> Result<(), IdentityError>;
+
+    /// What earlier lives of the root have reserved: the last term and the first id that was never reserved.
+    fn reserved(&self) -> (u64, u64);
+}
+
+/// Dials and accepts links for one context.
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Who this context is.
+    fn identity(&self) -> Arc<dyn Identity>;
+
+    /// Where others can dial this context; `None` when it accepts no links.
+    fn endpoint(&self) -> Option<String>;
+
+    /// What a new process needs to enrol with this context; `None` when the transport cannot carry other processes.
+    fn invitation(&self) -> Option<Invitation>;
+
+    /// Dials another context and proves both identities. `expect` names who must answer, if that is known.
+    ///
+    /// # Errors
+    /// [`DialError`] says at which step and why; for a peer of another mesh its text names both meshes.
+    fn dial(
+        &self,
+        endpoint: String,
+        expect: Option<ContextId>,
+    ) -> BoxFuture<'_, Result<Link, DialError>>;
+
+    /// The next link or enrolment from outside; `None` once the transport is closed. A newcomer that fails to prove who it is
+    /// never comes out here: the transport refuses it, and counts and logs it with its address.
+    fn accept(&self) -> BoxFuture<'_, Option<Incoming>>;
+
+    /// Closes every link and stops accepting. Waits, within a bound, until the peers have been told.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Somebody at the door.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An authenticated context.
+    Link(Link),
+    /// A new process that asks for an identity (protocol rule 23).
+    Enrolment(Enrolment),
+}
+
+/// A request for an identity over the join protocol. The transport carries both ways as opaque bytes.
+pub struct Enrolment {
+    /// The request; at most 16 KiB.
+    pub request: Bytes,
+    /// Where it came from, for logs.
+    pub remote: String,
+    /// Answers it and closes the connection. Dropping it without a call refuses without a reason.
+    pub respond: Box<dyn FnOnce(Result<Vec<u8>, String>) + Send>,
+}
+
+impl fmt::Debug for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enrolment").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
+/// What a new process must know before it can enrol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Where to dial.
+    pub endpoint: String,
+    /// The mesh's name.
+    pub mesh: String,
+    /// The mesh's roots, in the transport's own form; public.
+    pub roots: Vec<u8>,
+}
+
+/// An authenticated connection: five streams in, five out.
+pub struct Link {
+    /// The peer, proved by its certificate.
+    pub peer: ContextId,
+    /// The peer's network address or the like, for logs and errors.
+    pub remote: String,
+    /// Where this context writes, by [`StreamId::index`].
+    pub writers: [Box<dyn StreamWriter>; StreamId::COUNT],
+    /// Where this context reads, by [`StreamId::index`].
+    pub readers: [Box<dyn StreamReader>; StreamId::COUNT],
+    /// The connection as a whole.
+    pub connection: Arc<dyn Connection>,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("peer", &self.peer)
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The connection under a link.
+pub trait Connection: fmt::Debug + Send + Sync + 'static {
+    /// Closes it at once, with a text for the peer. Bytes that have been written but not acknowledged may be lost: the runtime
+    /// says goodbye on the streams first. Does nothing when it is closed already.
+    fn close(&self, text: &str);
+
+    /// Ends when the connection has, by whomever.
+    fn closed(&self) -> BoxFuture<'static, LinkEnd>;
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// The peer has not been heard for the detection time.
+    Silent,
+    /// The peer closed it, or it broke; the text says how.
+    Closed(String),
+    /// This side closed it.
+    Local,
+}
+
+/// The sending end of one stream.
+pub trait StreamWriter: Send + 'static {
+    /// Writes a whole chunk; waits while the peer grants no room.
+    ///
+    /// # Errors
+    /// [`StreamError`] once the connection has ended.
+    fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<(), StreamError>>;
+
+    /// Says that nothing more comes, and waits, until the peer has acknowledged everything or the connection has ended.
+    fn finish(&mut self) -> BoxFuture<'_, ()>;
+}
+
+/// The receiving end of one stream.
+pub trait StreamReader: Send + 'static {
+    /// The next bytes in order, of whatever length they came in; `None` when the peer has said that nothing more comes.
+    ///
+    /// # Errors
+    /// [`StreamError`] once the connection has ended.
+    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>>;
+}
+
+/// A stream's connection has ended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream ended: {0}")]
+pub struct StreamError(pub String);
+
+/// Why a link could not be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DialError {
+    /// The endpoint cannot be understood or resolved.
+    #[error(
+        "`{endpoint}` is no address to connect to: {why}. Give HOST:PORT, such as 127.0.0.1:4433"
+    )]
+    Address {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nobody answered in time.
+    #[error(
+        "nobody answers at {endpoint}: {why}. Is the other context listening there, and does UDP pass?"
+    )]
+    Unreachable {
+        /// What was dialled.
+        endpoint: String,
+        /// How it failed.
+        why: String,
+    },
+    /// One side did not accept the other's identity.
+    #[error("{endpoint} and this context do not accept each other: {why}")]
+    Identity {
+        /// What was dialled.
+        endpoint: String,
+        /// Which check failed; names both meshes where they differ.
+        why: String,
+    },
+    /// The peer speaks no version that this one speaks.
+    #[error("{endpoint} does not speak actogen/1: {why}. Upgrade the older side")]
+    Version {
+        /// What was dialled.
+        endpoint: String,
+        /// What was offered.
+        why: String,
+    },
+    /// The peer is who it should be and does not want the link.
+    #[error("{endpoint} refused the link: {why}")]
+    Refused {
+        /// What was dialled.
+        endpoint: String,
+        /// The peer's text.
+        why: String,
+    },
+    /// This side's transport is closed.
+    #[error("this context is shutting down")]
+    Closed,
+}
