@@ -1,0 +1,355 @@
+//! The mesh's authority: the key that issues every context's certificate. Only the root holds it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use actogen_core::id::ContextId;
+use actogen_runtime::transport::{Authority, IdentityError};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
+};
+use rustls::pki_types::CertificateDer;
+
+use super::{
+    folder::{
+        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE, STATE_FILE,
+    },
+    judge::Roots,
+    mesh::{self, MeshName, MeshNameError},
+    node::{JoinKey, NodeIdentity},
+};
+
+/// How long certificates live that are issued over the network: they are renewed at half of it (protocol rule 25).
+pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// How long certificates in PEM folders live unless the caller says otherwise: nobody renews them in passing.
+pub const PEM_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long an authority's own certificate lives. It is public and pinned, so this only bounds how long a mesh runs without
+/// getting a new one.
+const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// Certificates are dated back by this much, so that a clock that is slow by less accepts them at once (protocol rule 25).
+const BACKDATED: Duration = Duration::from_secs(3600);
+/// No certificate request of ours comes near this many bytes.
+const MAX_REQUEST: usize = 8 * 1024;
+
+/// The authority of one mesh: its name, its root certificate, the key that issues certificates, and what has been reserved.
+///
+/// A freshly [generated](Self::generate) authority lives in memory alone and stores nothing: when the process ends, so does the
+/// mesh. One that has been [saved](Self::save) or [loaded](Self::load) keeps its reservations in its folder, and gives no id or
+/// term out twice (protocol rule 24).
+pub struct MeshAuthority {
+    mesh: MeshName,
+    roots: Roots,
+    roots_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+    ledger: Mutex<Ledger>,
+}
+
+/// What has been given out, and where that is written down.
+#[derive(Debug, Default)]
+struct Ledger {
+    /// What is on the disk, as far as this process has seen.
+    reserved: Reserved,
+    /// What the root has last been told, and so counts from.
+    told: Reserved,
+    folder: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reserved {
+    term: u64,
+    ids_below: u64,
+}
+
+impl Default for Reserved {
+    /// Id 0 is the root's own from the start.
+    fn default() -> Self {
+        Self { term: 0, ids_below: 1 }
+    }
+}
+
+impl MeshAuthority {
+    /// A new authority with a fresh key, in memory.
+    ///
+    /// # Errors
+    /// [`MeshNameError`] when `mesh` cannot name a mesh.
+    pub fn generate(mesh: &str) -> Result<Self, MeshNameError> {
+        let mesh: MeshName = mesh.parse()?;
+        let key = new_key();
+        let mut params = dated(AUTHORITY_LIFETIME);
+        params.distinguished_name.push(DnType::CommonName, format!("authority of {mesh}"));
+        params.subject_alt_names.push(uri(mesh.authority_uri()));
+        // One level is left for the intermediate certificate of a standby root (protocol rule 24).
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).expect("our own parameters can be encoded");
+        Ok(Self {
+            mesh,
+            roots: Roots::one(certificate.der().clone()),
+            roots_pem: certificate.pem(),
+            issuer: Issuer::new(params, key),
+            ledger: Mutex::default(),
+        })
+    }
+
+    /// Reads an authority that was [saved](Self::save): `ca.pem`, `ca-key.pem` and `ca-state`. The first certificate in `ca.pem` is the
+    /// one that it issues with; more may follow it while a mesh moves to a new root.
+    ///
+    /// # Errors
+    /// [`FolderError`] when a file is missing, does not decode, or does not belong to the others.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let folder = Folder(folder.as_ref());
+        let roots_pem = folder.read(ROOTS_FILE)?;
+        let roots = folder.read_roots(ROOTS_FILE)?;
+        let certificate = &roots.certificates()[0];
+        let key = folder.read_key(AUTHORITY_KEY_FILE)?;
+        let wrong = |why| folder.content(ROOTS_FILE, why);
+        let mesh = authority_name(certificate, &key).map_err(wrong)?;
+        let issuer =
+            Issuer::from_ca_cert_der(certificate, key).map_err(|error| wrong(error.to_string()))?;
+        let reserved = read_state(&folder)?;
+        let ledger = Ledger { reserved, told: reserved, folder: Some(folder.0.to_owned()) };
+        Ok(Self { mesh, roots, roots_pem, issuer, ledger: Mutex::new(ledger) })
+    }
+
+    /// Writes the authority into a folder, its key readable by the owner alone, and from now on keeps its reservations there.
+    ///
+    /// # Errors
+    /// [`FolderError`] when a file cannot be written or the folder already holds an authority's key.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), FolderError> {
+        let folder = Folder(folder.as_ref());
+        folder.create()?;
+        let mut ledger = self.ledger();
+        folder.write_new_key(AUTHORITY_KEY_FILE, &self.issuer.key().serialize_pem())?;
+        folder.replace(ROOTS_FILE, &self.roots_pem)?;
+        write_state(&folder, ledger.reserved)?;
+        ledger.told = ledger.reserved;
+        ledger.folder = Some(folder.0.to_owned());
+        Ok(())
+    }
+
+    /// The mesh's name.
+    pub fn mesh(&self) -> &MeshName {
+        &self.mesh
+    }
+
+    /// The identity of the root of the tree, which is always context 0.
+    ///
+    /// Its certificate lives for [`PEM_LIFETIME`]: the process that uses it holds the authority's key itself, so a short life
+    /// would protect nothing.
+    pub fn root_identity(&self) -> NodeIdentity {
+        let key = JoinKey::generate();
+        let certificate = self.certify(ContextId::ROOT, key.key(), PEM_LIFETIME);
+        NodeIdentity::new(key, certificate.der().clone(), self.roots.clone(), Duration::ZERO)
+            .expect("a certificate that was issued just now is in force")
+    }
+
+    /// Issues a certificate for `context` with a key of its own and writes `ca.pem`, `cert.pem` and `key.pem` into `folder`, the
+    /// key readable by its owner alone. The id is reserved durably first.
+    ///
+    /// # Errors
+    /// [`FolderError::IdTaken`] when the id may have been given out before; otherwise what went wrong with a file.
+    pub fn issue_pem(
+        &self,
+        folder: impl AsRef<Path>,
+        context: ContextId,
+        lifetime: Duration,
+    ) -> Result<(), FolderError> {
+        let folder = Folder(folder.as_ref());
+        folder.create()?;
+        if folder.path(KEY_FILE).exists() {
+            return Err(FolderError::Exists { path: folder.path(KEY_FILE) });
+        }
+        let ledger = self.update(|Ledger { reserved, .. }| {
+            let Reserved { term, ids_below } = *reserved;
+            if context.0 < ids_below || context.0 == u64::MAX {
+                return Err(FolderError::IdTaken { id: context.0, first_free: ids_below });
+            }
+            Ok(Reserved { term, ids_below: context.0 + 1 })
+        })?;
+        drop(ledger);
+        let key = new_key();
+        let certificate = self.certify(context, &key, lifetime);
+        folder.write_new_key(KEY_FILE, &key.serialize_pem())?;
+        folder.replace(CERTIFICATE_FILE, &certificate.pem())?;
+        folder.replace(ROOTS_FILE, &self.roots_pem)
+    }
+
+    /// The mesh's roots in the form in which an [`Invitation`](actogen_runtime::transport::Invitation) carries them: DER certificates,
+    /// one after the other.
+    pub fn roots(&self) -> Vec<u8> {
+        self.roots.to_bytes()
+    }
+
+    fn certify(
+        &self,
+        context: ContextId,
+        key: &impl PublicKeyData,
+        lifetime: Duration,
+    ) -> Certificate {
+        let mut params = dated(lifetime);
+        params.distinguished_name.push(DnType::CommonName, format!("context {}", context.0));
+        params.subject_alt_names.push(uri(self.mesh.context_uri(context)));
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        params.signed_by(key, &self.issuer).expect("our own parameters can be encoded")
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is reserved: on the disk first, then here. `change` gets the ledger as it is on the disk now.
+    fn update(
+        &self,
+        change: impl FnOnce(&Ledger) -> Result<Reserved, FolderError>,
+    ) -> Result<MutexGuard<'_, Ledger>, FolderError> {
+        let mut ledger = self.ledger();
+        let Some(path) = ledger.folder.clone() else {
+            ledger.reserved = change(&ledger)?;
+            return Ok(ledger);
+        };
+        let folder = Folder(&path);
+        let _lock = folder.lock()?;
+        ledger.reserved = read_state(&folder)?;
+        let changed = change(&ledger)?;
+        if changed != ledger.reserved {
+            write_state(&folder, changed)?;
+            ledger.reserved = changed;
+        }
+        Ok(ledger)
+    }
+}
+
+impl Authority for MeshAuthority {
+    /// Of the request only its public key is used: the name, the uses and the dates of a certificate are the authority's to say. An
+    /// authority with a folder signs for reserved ids alone.
+    fn issue(&self, context: ContextId, request: &[u8]) -> Result<Vec<u8>, IdentityError> {
+        let refused = |why: String| IdentityError(format!("the certificate request {why}"));
+        if request.len() > MAX_REQUEST {
+            return Err(refused(format!("has {} bytes; {MAX_REQUEST} are allowed", request.len())));
+        }
+        let request = CertificateSigningRequestParams::from_der(&request.to_vec().into())
+            .map_err(|error| refused(format!("is not accepted: {error}")))?;
+        if request.public_key.algorithm() != &PKCS_ED25519 {
+            return Err(refused("is not for an Ed25519 key".to_owned()));
+        }
+        let ledger = self.ledger();
+        if ledger.folder.is_some() && context.0 >= ledger.reserved.ids_below {
+            return Err(IdentityError(format!("{context} has not been reserved")));
+        }
+        drop(ledger);
+        Ok(self.certify(context, &request.public_key, LIFETIME).der().to_vec())
+    }
+
+    fn reserve(&self, term: u64, ids_below: u64) -> Result<(), IdentityError> {
+        let update = self.update(|Ledger { reserved, told, .. }| {
+            let refused = |why| Err(FolderError::Content { path: STATE_FILE.into(), why });
+            if term < reserved.term {
+                return refused(format!("term {term} is over, {} has begun", reserved.term));
+            }
+            if told != reserved {
+                // The caller counts from what it was told, so its ids may be those of another process.
+                return refused("another process has reserved ids since: ask what is".to_owned());
+            }
+            Ok(Reserved { term, ids_below: ids_below.max(reserved.ids_below) })
+        });
+        let mut ledger = update.map_err(|error| IdentityError(error.to_string()))?;
+        ledger.told = ledger.reserved;
+        Ok(())
+    }
+
+    /// Also what other processes have reserved in the same folder since.
+    fn reserved(&self) -> (u64, u64) {
+        let mut ledger = match self.update(|ledger| Ok(ledger.reserved)) {
+            Ok(ledger) => ledger,
+            // The next reservation meets the same error and reports it.
+            Err(_) => self.ledger(),
+        };
+        ledger.told = ledger.reserved;
+        let Reserved { term, ids_below } = ledger.told;
+        (term, ids_below)
+    }
+}
+
+impl fmt::Debug for MeshAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshAuthority")
+            .field("mesh", &self.mesh)
+            .field("ledger", &self.ledger)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ed25519 throughout: small, fast, and its signatures have one length, so that simulated handshakes repeat byte for byte in size.
+pub(crate) fn new_key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ED25519).expect("the operating system gives randomness")
+}
+
+/// Parameters without names and uses, with dates and a random serial number.
+fn dated(lifetime: Duration) -> CertificateParams {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    // A date beyond the year 9999 cannot be encoded; nobody means one.
+    let lifetime = lifetime.min(AUTHORITY_LIFETIME);
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    params.not_after = epoch + now + lifetime;
+    params.serial_number = Some(serial_number());
+    params
+}
+
+/// 128 random bits, positive and without leading zeros, so that all have one length.
+fn serial_number() -> SerialNumber {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    SerialNumber::from_slice(&bytes)
+}
+
+fn uri(uri: String) -> SanType {
+    SanType::URI(uri.try_into().expect("a mesh's name is ASCII"))
+}
+
+/// The mesh that an authority's certificate names, if `key` is the certificate's.
+fn authority_name(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<MeshName, String> {
+    let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|error| error.to_string())?;
+    let mut names = parsed.valid_uri_names();
+    let mesh = match (names.next(), names.next()) {
+        (Some(name), None) => mesh::parse_authority_uri(name),
+        _ => None,
+    };
+    let mesh = mesh.ok_or("it does not name exactly one mesh as spiffe://MESH")?;
+    if parsed.subject_public_key_info().as_ref() != key.subject_public_key_info() {
+        return Err(format!("{AUTHORITY_KEY_FILE} is the key of another certificate"));
+    }
+    Ok(mesh)
+}
+
+fn write_state(folder: &Folder<'_>, reserved: Reserved) -> Result<(), FolderError> {
+    let Reserved { term, ids_below } = reserved;
+    folder.replace(STATE_FILE, &format!("term {term}\nids_below {ids_below}\n"))
+}
+
+fn read_state(folder: &Folder<'_>) -> Result<Reserved, FolderError> {
+    let text = folder.read(STATE_FILE)?;
+    let field = |line: Option<&str>, name| line?.strip_prefix(name)?.trim().parse().ok();
+    let mut lines = text.lines();
+    let parsed = (field(lines.next(), "term "), field(lines.next(), "ids_below "), lines.next());
+    match parsed {
+        (Some(term), Some(ids_below), None) => Ok(Reserved { term, ids_below }),
+        _ => Err(folder.content(
+            STATE_FILE,
+            "it does not hold a line `term N` and a line `ids_below N`. Without it ids could be given out twice: restore it"
+                .to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,36 @@
+//! Who a context is, and how others are held to it.
+//!
+//! ```text
+//!  MeshAuthority (root only)          JoinKey ── request ──> authority
+//!      │ issues                                                  │
+//!      ▼                                                         ▼
+//!  certificate: spiffe://<mesh>/context/<id>, Ed25519, both TLS uses, 24 h, dated back 1 h
+//!      │
+//!      ▼
+//!  NodeIdentity ── proves ──> TLS handshakes (crate::tls), signed claims in announcements
+//!      └──────── judges ──> Judge: name, chain, dates, uses, id
+//! ```
+//!
+//! There is one judgement (`Judge`) for every place where a certificate arrives: the dialling side, the accepting side, the joining
+//! side, and announcements that came through other contexts. A certificate passes if
+//!
+//! 1. it names exactly one context of this mesh as `spiffe://<mesh>/context/<id>`,
+//! 2. one of the mesh's roots issued it directly,
+//! 3. it is in force now (contexts with PEM folders allow five minutes),
+//! 4. it is meant for both server and client authentication,
+//! 5. and, where the caller knows who must answer, it is that context's.
+//!
+//! Host names play no part: contexts move between machines, and a certificate binds a context, not an address.
+
+mod authority;
+mod folder;
+mod judge;
+mod mesh;
+mod node;
+
+pub use authority::{LIFETIME, MeshAuthority, PEM_LIFETIME};
+pub use folder::FolderError;
+pub use mesh::{MeshName, MeshNameError};
+pub use node::{JoinKey, NodeIdentity};
+
+pub(crate) use judge::{Judge, Refusal, Roots};

@@ -1,0 +1,239 @@
+//! A context's own identity: its key, its certificate, and how it judges others.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use actogen_core::id::ContextId;
+use actogen_runtime::transport::{Identity, IdentityError};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ED25519, SigningKey};
+use rustls::{
+    crypto::ring::sign::any_eddsa_type,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer, UnixTime},
+    sign::CertifiedKey,
+};
+use webpki::EndEntityCert;
+
+use super::{
+    authority::new_key,
+    folder::{CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE},
+    judge::{Judge, Refusal, Roots},
+    mesh::MeshName,
+};
+
+/// How far clocks may be apart between contexts with certificates from PEM folders, which know no mesh time (protocol rule 25).
+const PEM_SLACK: Duration = Duration::from_secs(5 * 60);
+
+/// What a claim is prefixed with before it is signed, so that no signature of a claim can stand for one of TLS or of a
+/// certificate request, which the same key makes.
+const CLAIM_CONTEXT: &[u8] = b"actogen claim 1\0";
+
+/// A key that a new process makes before it has an id; it never leaves the process (protocol rule 23).
+pub struct JoinKey(KeyPair);
+
+impl JoinKey {
+    /// A fresh Ed25519 key.
+    pub fn generate() -> Self {
+        Self(new_key())
+    }
+
+    /// The certificate request (PKCS #10, DER) to send to the authority. It names nothing: the authority chooses id and name.
+    pub fn request(&self) -> Vec<u8> {
+        request_for(&self.0)
+    }
+
+    pub(super) fn key(&self) -> &KeyPair {
+        &self.0
+    }
+}
+
+impl fmt::Debug for JoinKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JoinKey(..)")
+    }
+}
+
+/// The identity of one context: proves who it is, and judges who others are.
+pub struct NodeIdentity {
+    context: ContextId,
+    key: KeyPair,
+    roots: Roots,
+    judge: Arc<Judge>,
+    credentials: RwLock<Arc<CertifiedKey>>,
+}
+
+impl NodeIdentity {
+    /// Puts together what an enrolment brought: the key made for it, the certificate issued for that key, and the mesh's roots as
+    /// they stand in an [invitation](actogen_runtime::transport::Invitation).
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the certificate is not one of these roots, not for this key, or not in force.
+    pub fn from_enrolment(
+        key: JoinKey,
+        certificate: &[u8],
+        roots: &[u8],
+    ) -> Result<Self, IdentityError> {
+        let certificate = CertificateDer::from(certificate.to_vec());
+        Self::new(key, certificate, Roots::from_bytes(roots)?, Duration::ZERO)
+    }
+
+    /// Reads `ca.pem`, `cert.pem` and `key.pem` (Ed25519, PKCS #8), as
+    /// [`MeshAuthority::issue_pem`](super::MeshAuthority::issue_pem) writes them. Such a context judges by the wall clock with five
+    /// minutes' slack (protocol rule 25).
+    ///
+    /// # Errors
+    /// [`FolderError`] when a file is missing or does not decode, or when the certificate is not accepted.
+    pub fn from_pem(folder: impl AsRef<Path>) -> Result<Self, FolderError> {
+        let folder = Folder(folder.as_ref());
+        let roots = folder.read_roots(ROOTS_FILE)?;
+        let certificate = folder.read_certificate(CERTIFICATE_FILE)?;
+        let key = JoinKey(folder.read_key(KEY_FILE)?);
+        Self::new(key, certificate, roots, PEM_SLACK)
+            .map_err(|error| folder.content(CERTIFICATE_FILE, error.0))
+    }
+
+    pub(super) fn new(
+        key: JoinKey,
+        certificate: CertificateDer<'static>,
+        roots: Roots,
+        slack: Duration,
+    ) -> Result<Self, IdentityError> {
+        let JoinKey(key) = key;
+        if !key.is_compatible(&PKCS_ED25519) {
+            return Err(IdentityError("the key is not an Ed25519 key".to_owned()));
+        }
+        let (mesh, context) = own_name(&certificate)?;
+        let judge = Judge::new(mesh, &roots, slack);
+        let credentials = certified(&judge, context, &key, certificate)?;
+        Ok(Self {
+            context,
+            key,
+            roots,
+            judge: Arc::new(judge),
+            credentials: RwLock::new(Arc::new(credentials)),
+        })
+    }
+
+    /// The mesh's name.
+    pub fn mesh_name(&self) -> &MeshName {
+        self.judge.mesh()
+    }
+
+    /// A certificate request for the same key, to renew the certificate with.
+    pub fn renewal_request(&self) -> Vec<u8> {
+        request_for(&self.key)
+    }
+
+    /// Takes a newer certificate for the same context and key. Links that stand are not touched (protocol rule 25); handshakes from
+    /// now on show the new one.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it is not one of this mesh for this context and key, or not in force.
+    pub fn renew(&self, certificate: &[u8]) -> Result<(), IdentityError> {
+        let certificate = CertificateDer::from(certificate.to_vec());
+        let renewed = certified(&self.judge, self.context, &self.key, certificate)?;
+        *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        Ok(())
+    }
+
+    /// What TLS presents and signs with.
+    pub(crate) fn credentials(&self) -> Arc<CertifiedKey> {
+        self.credentials.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn judge(&self) -> &Arc<Judge> {
+        &self.judge
+    }
+
+    pub(crate) fn roots(&self) -> &Roots {
+        &self.roots
+    }
+}
+
+impl Identity for NodeIdentity {
+    fn context(&self) -> ContextId {
+        self.context
+    }
+
+    fn mesh(&self) -> &str {
+        self.judge.mesh().as_str()
+    }
+
+    fn certificate(&self) -> Vec<u8> {
+        self.credentials().cert[0].to_vec()
+    }
+
+    fn sign(&self, claim: &[u8]) -> Vec<u8> {
+        sign(&self.key, claim)
+    }
+
+    fn verify(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        claim: &[u8],
+        signature: &[u8],
+    ) -> Result<(), IdentityError> {
+        let certificate = CertificateDer::from(certificate);
+        Ok(check_claim(&self.judge, context, &certificate, claim, signature)?)
+    }
+}
+
+impl fmt::Debug for NodeIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeIdentity")
+            .field("context", &self.context)
+            .field("mesh", self.judge.mesh())
+            .finish_non_exhaustive()
+    }
+}
+
+fn request_for(key: &KeyPair) -> Vec<u8> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let request = params.serialize_request(key).expect("a request without names can be encoded");
+    request.der().to_vec()
+}
+
+fn sign(key: &KeyPair, claim: &[u8]) -> Vec<u8> {
+    key.sign(&[CLAIM_CONTEXT, claim].concat()).expect("an Ed25519 key signs any message")
+}
+
+fn check_claim(
+    judge: &Judge,
+    context: ContextId,
+    certificate: &CertificateDer<'_>,
+    claim: &[u8],
+    signature: &[u8],
+) -> Result<(), Refusal> {
+    judge.judge(certificate, Some(context), UnixTime::now())?;
+    let leaf = EndEntityCert::try_from(certificate)
+        .map_err(|error| Refusal::Malformed(error.to_string()))?;
+    leaf.verify_signature(webpki::ring::ED25519, &[CLAIM_CONTEXT, claim].concat(), signature)
+        .map_err(|_| Refusal::Signature)
+}
+
+/// The name in one's own certificate, which says which mesh one belongs to.
+fn own_name(certificate: &CertificateDer<'_>) -> Result<(MeshName, ContextId), IdentityError> {
+    let leaf = EndEntityCert::try_from(certificate)
+        .map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let name = leaf.valid_uri_names().next().and_then(super::mesh::parse_context_uri);
+    Ok(name.ok_or(Refusal::Unnamed)?)
+}
+
+/// Checks one's own certificate as a peer would, and that the key is the certificate's: better refused here than by everybody.
+fn certified(
+    judge: &Judge,
+    context: ContextId,
+    key: &KeyPair,
+    certificate: CertificateDer<'static>,
+) -> Result<CertifiedKey, IdentityError> {
+    check_claim(judge, context, &certificate, b"", &sign(key, b""))
+        .map_err(|refusal| IdentityError(refusal.to_string().replace("the peer's", "its own")))?;
+    let signer = any_eddsa_type(&PrivatePkcs8KeyDer::from(key.serialize_der()))
+        .map_err(|error| IdentityError(format!("TLS cannot use the key: {error}")))?;
+    Ok(CertifiedKey::new(vec![certificate], signer))
+}
