@@ -1,0 +1,112 @@
+//! What the macros' attributes share: reading keys, the facade's path, and the place that an error points to.
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, Path, meta::ParseNestedMeta};
+
+/// The path of the crate whose items the expansions name.
+#[derive(Default)]
+pub(crate) struct Facade(Option<Path>);
+
+impl Facade {
+    /// The key that sets it.
+    pub(crate) const KEY: &str = "crate";
+
+    /// Reads `crate = path`.
+    pub(crate) fn read(&mut self, meta: &ParseNestedMeta<'_>) -> syn::Result<()> {
+        once(&mut self.0, meta, Path::parse_mod_style(meta.value()?)?)
+    }
+
+    /// The path, so that an error in what follows it points to what the author wrote there.
+    pub(crate) fn at(&self, place: Span) -> TokenStream {
+        let relocate = |mut token: TokenTree| {
+            token.set_span(token.span().located_at(place));
+            token
+        };
+        self.to_token_stream().into_iter().map(relocate).collect()
+    }
+}
+
+impl ToTokens for Facade {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        match &self.0 {
+            Some(path) => path.to_tokens(tokens),
+            None => tokens.extend(quote!(::actogen)),
+        }
+    }
+}
+
+/// Calls `read` with each key of each `#[remote(...)]` of a type. `#[remote]` on a field or a variant means nothing and is refused.
+pub(crate) fn each_key(
+    input: &DeriveInput,
+    mut read: impl FnMut(&str, ParseNestedMeta<'_>) -> syn::Result<()>,
+) -> syn::Result<()> {
+    refuse_inside(&input.data)?;
+    for attribute in remote(&input.attrs) {
+        attribute.parse_nested_meta(|meta| read(&key(&meta), meta))?;
+    }
+    Ok(())
+}
+
+/// A key as it was written.
+pub(crate) fn key(meta: &ParseNestedMeta<'_>) -> String {
+    meta.path.to_token_stream().to_string()
+}
+
+/// Fills a slot, unless the key was given before.
+pub(crate) fn once<T>(
+    slot: &mut Option<T>,
+    meta: &ParseNestedMeta<'_>,
+    value: T,
+) -> syn::Result<()> {
+    if slot.is_some() {
+        return Err(meta.error(format!("`{}` is given twice: remove one", key(meta))));
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+/// The error for a key that none of the macro's keys is.
+pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, known: &[&str]) -> syn::Error {
+    let known: Vec<_> = known.iter().map(|key| format!("`{key}`")).collect();
+    meta.error(format!("unknown key `{}`: the keys are {}", key(meta), known.join(", ")))
+}
+
+/// Generated tokens that resolve as ours, yet let an error point to what the author wrote.
+pub(crate) fn at(span: Span) -> Span {
+    Span::call_site().located_at(span)
+}
+
+fn remote(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
+    attributes.iter().filter(|attribute| attribute.path().is_ident("remote"))
+}
+
+fn refuse_inside(data: &Data) -> syn::Result<()> {
+    let refuse = |attributes: &[Attribute]| match remote(attributes).next() {
+        Some(attribute) => Err(syn::Error::new_spanned(
+            attribute,
+            "`#[remote(...)]` says nothing about a field or a variant: put it on the type",
+        )),
+        None => Ok(()),
+    };
+    let fields = |fields: &Fields| fields.iter().try_for_each(|field: &Field| refuse(&field.attrs));
+    match data {
+        Data::Struct(data) => fields(&data.fields),
+        Data::Enum(data) => data.variants.iter().try_for_each(|variant| {
+            refuse(&variant.attrs)?;
+            fields(&variant.fields)
+        }),
+        Data::Union(_) => Ok(()),
+    }
+}
+
+/// Reads the argument of an attribute macro: at most `crate = path`.
+pub(crate) fn arguments(tokens: TokenStream) -> syn::Result<Facade> {
+    let mut facade = Facade::default();
+    let parser = syn::meta::parser(|meta| match meta.path.is_ident(Facade::KEY) {
+        true => facade.read(&meta),
+        false => Err(unknown(&meta, &[Facade::KEY])),
+    });
+    syn::parse::Parser::parse2(parser, tokens)?;
+    Ok(facade)
+}

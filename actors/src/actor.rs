@@ -1,0 +1,313 @@
+//! What can be reached: actors with a declared name, and how an envelope becomes a call of their handler.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use actix::{
+    Actor, Addr, AsyncContext, Context as ActixContext, Handler, Message, MessageResult,
+    ResponseActFuture, ResponseFuture, dev::MessageResponse,
+};
+use actogen_runtime::{
+    core::{DeadReason, Handled},
+    envelope::{Body as EnvelopeBody, ReplyPort},
+    mailbox::StopReason,
+};
+use futures_util::FutureExt;
+
+use crate::{
+    address::DecodingScope,
+    guard::panic_text,
+    intake::Intake,
+    message::{Body, Codec, Inbound, RemoteMessage, Tag},
+    pump::{Answer, InFlight, Pump},
+};
+
+/// An actor that other contexts can reach. Derive it; the handlers stay plain actix handlers:
+///
+/// ```
+/// use actogen::prelude::*;
+///
+/// #[derive(RemoteMessage, Serialize, Deserialize)]
+/// #[remote(name = "calc.Add", reply = "i64")]
+/// struct Add(i64, i64);
+///
+/// #[derive(RemoteActor, Default)]
+/// #[remote(name = "calc", messages(Add), spawn)]
+/// struct Calc;
+///
+/// impl Actor for Calc {
+///     type Context = actix::Context<Self>;
+/// }
+///
+/// impl Handler<Add> for Calc {
+///     type Result = i64;
+///     fn handle(&mut self, m: Add, _: &mut Self::Context) -> i64 {
+///         m.0 + m.1
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a remote actor",
+    label = "derive `RemoteActor` for it",
+    note = "add `#[derive(RemoteActor)]` and `#[remote(name = \"area.actor\", messages(...))]`"
+)]
+pub trait RemoteActor: Actor<Context = ActixContext<Self>> + Handler<Attach<Self>> {
+    /// The declared name.
+    const NAME: &'static str;
+    /// The tags of the messages that it accepts.
+    const TAGS: &'static [Tag];
+
+    /// Decodes an envelope and calls the handler; written by the derive.
+    #[doc(hidden)]
+    fn dispatch(&mut self, envelope: Envelope, turn: &mut Turn<'_, Self>);
+}
+
+/// An envelope on its way to a handler.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Envelope(pub(crate) actogen_runtime::envelope::Envelope);
+
+impl Envelope {
+    /// Which type of message it is.
+    pub fn tag(&self) -> Tag {
+        Tag::new(self.0.tag)
+    }
+}
+
+/// One handling of one envelope: what the glue needs besides the actor.
+#[doc(hidden)]
+pub struct Turn<'a, A: RemoteActor> {
+    pub(crate) ctx: &'a mut ActixContext<A>,
+    pub(crate) intake: &'a Intake<A>,
+    pub(crate) in_flight: &'a mut InFlight<A>,
+    /// The text of the panic that ended the handler.
+    pub(crate) panic: Option<String>,
+}
+
+impl<A: RemoteActor> std::fmt::Debug for Turn<'_, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Turn").field("intake", &self.intake).finish_non_exhaustive()
+    }
+}
+
+/// Brings an intake to its actor: the pump starts when the actor handles it.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Attach<A: RemoteActor> {
+    intake: Option<Arc<Intake<A>>>,
+}
+
+impl<A: RemoteActor> Message for Attach<A> {
+    type Result = ();
+}
+
+impl<A: RemoteActor> Attach<A> {
+    pub(crate) fn new(intake: Arc<Intake<A>>) -> Self {
+        Self { intake: Some(intake) }
+    }
+
+    /// Starts the pump; written into the handler by the derive.
+    pub fn attach(mut self, ctx: &mut ActixContext<A>) {
+        if let Some(intake) = self.intake.take() {
+            let address: Addr<A> = ctx.address();
+            ctx.spawn(Pump::new(intake, address.downgrade()));
+        }
+    }
+}
+
+impl<A: RemoteActor> Drop for Attach<A> {
+    fn drop(&mut self) {
+        // The actor ended before it handled this.
+        if let Some(intake) = self.intake.take() {
+            intake.close(&mut Default::default(), StopReason::Normal);
+        }
+    }
+}
+
+/// Decodes the message; answers and counts one that does not decode.
+fn open<A: RemoteActor, M: RemoteMessage>(
+    envelope: Envelope,
+    turn: &Turn<'_, A>,
+) -> Option<(M, Option<ReplyPort>)> {
+    let Envelope(mut envelope) = envelope;
+    let context = turn.intake.context();
+    let empty = EnvelopeBody::Bytes(bytes::Bytes::new());
+    let message = match std::mem::replace(&mut envelope.body, empty) {
+        EnvelopeBody::Local(value) => match value.downcast::<M>() {
+            Ok(message) => Ok(*message),
+            Err(_) => Err(format!("a value that is no `{}` was sent under its tag", M::NAME)),
+        },
+        EnvelopeBody::Bytes(bytes) => match Codec::from_number(envelope.codec) {
+            Some(codec) => {
+                let _scope = DecodingScope::enter(context);
+                M::decode(codec, &bytes)
+                    .map_err(|error| format!("the body is no `{}`: {error}", M::NAME))
+            }
+            None => Err(format!("this build has no codec {}", envelope.codec)),
+        },
+    };
+    match message {
+        Ok(message) => Some((message, envelope.reply.take())),
+        Err(text) => {
+            context.refuse(envelope, DeadReason::Malformed, Handled::No, text);
+            None
+        }
+    }
+}
+
+/// Hands a message to its handler; called by the derive.
+#[doc(hidden)]
+pub fn deliver<A, M>(actor: &mut A, envelope: Envelope, turn: &mut Turn<'_, A>)
+where
+    A: RemoteActor + Handler<M>,
+    M: RemoteMessage,
+    <A as Handler<M>>::Result: 'static,
+{
+    if let Some((message, reply)) = open::<A, M>(envelope, turn) {
+        run::<A, M>(actor, message, M::CODEC, reply, turn);
+    }
+}
+
+/// Hands a message with its origin to its handler; called by the derive.
+#[doc(hidden)]
+pub fn deliver_inbound<A, M>(actor: &mut A, envelope: Envelope, turn: &mut Turn<'_, A>)
+where
+    A: RemoteActor + Handler<Inbound<M>>,
+    M: RemoteMessage,
+    <A as Handler<Inbound<M>>>::Result: 'static,
+{
+    let origin = envelope.0.origin;
+    if let Some((message, reply)) = open::<A, M>(envelope, turn) {
+        run::<A, Inbound<M>>(actor, Inbound { message, origin }, M::CODEC, reply, turn);
+    }
+}
+
+/// Answers a message that the actor does not list; called by the derive.
+#[doc(hidden)]
+pub fn unknown<A: RemoteActor>(envelope: Envelope, turn: &mut Turn<'_, A>) {
+    let tag = envelope.0.tag;
+    let text = format!("the actor `{}` accepts no message with the tag {tag:#018x}", A::NAME);
+    turn.intake.context().refuse(envelope.0, DeadReason::UnknownMessage, Handled::No, text);
+}
+
+fn run<A, M>(
+    actor: &mut A,
+    message: M,
+    codec: Codec,
+    reply: Option<ReplyPort>,
+    turn: &mut Turn<'_, A>,
+) where
+    A: RemoteActor + Handler<M>,
+    M: Message<Result: Body> + 'static,
+    <A as Handler<M>>::Result: 'static,
+{
+    turn.intake.context().count_delivered(1);
+    match catch_unwind(AssertUnwindSafe(|| actor.handle(message, turn.ctx))) {
+        Ok(result) => respond::<A, M, _>(result, codec, reply, turn),
+        Err(panic) => {
+            let text = panic_text(&*panic);
+            if let Some(reply) = reply {
+                reply.failed(&text);
+            }
+            turn.panic = Some(text);
+        }
+    }
+}
+
+/// Answers with whatever the handler gave. The kinds of result that actix knows are told apart by their concrete type: those that
+/// are there at once cost no task and no channel.
+fn respond<A, M, R>(result: R, codec: Codec, reply: Option<ReplyPort>, turn: &mut Turn<'_, A>)
+where
+    A: RemoteActor,
+    M: Message<Result: Body> + 'static,
+    R: MessageResponse<A, M> + 'static,
+{
+    let result = match cast::<R, M::Result>(result) {
+        Ok(value) => return answer(reply, codec, value),
+        Err(result) => result,
+    };
+    let result = match cast::<R, MessageResult<M>>(result) {
+        Ok(value) => return answer(reply, codec, value.0),
+        Err(result) => result,
+    };
+    let result = match cast::<R, ResponseFuture<M::Result>>(result) {
+        Ok(future) => {
+            tokio::task::spawn_local(async move {
+                match AssertUnwindSafe(future).catch_unwind().await {
+                    Ok(value) => answer(reply, codec, value),
+                    Err(panic) => fail(reply, &*panic),
+                }
+            });
+            return;
+        }
+        Err(result) => result,
+    };
+    let result = match cast::<R, ResponseActFuture<A, M::Result>>(result) {
+        Ok(future) => return turn.in_flight.begin(Box::pin(Answer::new(future, codec, reply))),
+        Err(result) => result,
+    };
+    // AtomicResponse, and whatever else an author's type does with the channel that actix gives it.
+    let Some(reply) = reply else { return result.handle(turn.ctx, None) };
+    let (sender, mut receiver) = tokio::sync::oneshot::channel();
+    result.handle(turn.ctx, Some(sender));
+    match receiver.try_recv() {
+        Ok(value) => answer(Some(reply), codec, value),
+        // Dropping the port says `NoAnswer`.
+        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(reply),
+        Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
+            tokio::task::spawn_local(async move {
+                if let Ok(value) = receiver.await {
+                    answer(Some(reply), codec, value);
+                }
+            });
+        }
+    }
+}
+
+/// Sends the answer: the value itself to an asker in this context, encoded to any other.
+pub(crate) fn answer<T: Body>(reply: Option<ReplyPort>, codec: Codec, value: T) {
+    let Some(reply) = reply else { return };
+    if reply.is_local() {
+        return reply.local(Box::new(value));
+    }
+    match value.encode(codec) {
+        Ok(bytes) => reply.value(&bytes),
+        Err(error) => reply.failed(&format!("the reply cannot be encoded: {error}")),
+    }
+}
+
+pub(crate) fn fail(reply: Option<ReplyPort>, panic: &(dyn Any + Send)) {
+    if let Some(reply) = reply {
+        reply.failed(&panic_text(panic));
+    }
+}
+
+/// The value as a `U`, if that is what `T` is.
+fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
+    let mut value = Some(value);
+    let found = (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take);
+    match (found, value) {
+        (Some(found), _) => Ok(found),
+        (None, Some(value)) => Err(value),
+        (None, None) => unreachable!("the value was either taken as a U or is still there"),
+    }
+}
+
+/// Fails the build when two tags are equal; used by the derive.
+#[doc(hidden)]
+pub const fn no_duplicate_tags(tags: &[Tag], text: &str) {
+    let mut a = 0;
+    while a < tags.len() {
+        let mut b = a + 1;
+        while b < tags.len() {
+            if tags[a].get() == tags[b].get() {
+                panic!("{}", text);
+            }
+            b += 1;
+        }
+        a += 1;
+    }
+}

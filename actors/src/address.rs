@@ -1,0 +1,213 @@
+//! Addresses of actors, as values: cloned, compared, sent in messages, printed without giving the capability away.
+
+use std::{
+    cell::RefCell,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    marker::PhantomData,
+};
+
+use actogen_runtime::core::{Address, ContextId};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::message::{MessageOf, RemoteMessage};
+
+thread_local! {
+    /// The context in which a message is being decoded right now, for the addresses in it. Set for the synchronous call of the
+    /// decoder only: the single exception to "no statics" (ARCHITECTURE.md).
+    static DECODING: RefCell<Option<actogen_runtime::Context>> = const { RefCell::new(None) };
+}
+
+/// Makes addresses that are decoded on this thread belong to a context, until it is dropped. Scopes nest.
+pub(crate) struct DecodingScope {
+    outer: Option<actogen_runtime::Context>,
+}
+
+impl DecodingScope {
+    pub(crate) fn enter(context: &actogen_runtime::Context) -> Self {
+        Self { outer: DECODING.replace(Some(context.clone())) }
+    }
+}
+
+impl Drop for DecodingScope {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        // At the end of a thread the value may be gone already.
+        let _ = DECODING.try_with(|decoding| decoding.replace(outer));
+    }
+}
+
+/// What both kinds of address have in common: where, and through which context.
+#[derive(Clone)]
+pub(crate) struct Reach {
+    pub(crate) address: Address,
+    pub(crate) context: Option<actogen_runtime::Context>,
+}
+
+impl Reach {
+    fn decoded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let address = Address::deserialize(deserializer)?;
+        let context = DECODING.try_with(|decoding| decoding.borrow().clone()).ok().flatten();
+        Ok(Self { address, context })
+    }
+}
+
+/// The address of an actor of type `A`, in this context or another. Cheap to clone; may travel in messages, and is attached to
+/// the context that receives it.
+///
+/// Whoever holds it may send to the actor, so printing it shows a digest of its handle only. One that was decoded outside of a
+/// message is unattached: sends fail with [`crate::SendError::Unattached`] until [`Self::attach`] gives it a context.
+pub struct Remote<A> {
+    pub(crate) reach: Reach,
+    _actor: PhantomData<fn(A)>,
+}
+
+/// The address of whatever actor accepts messages of type `M`.
+pub struct RemoteRecipient<M> {
+    pub(crate) reach: Reach,
+    _message: PhantomData<fn(M)>,
+}
+
+impl<A> Remote<A> {
+    pub(crate) fn new(address: Address, context: Option<actogen_runtime::Context>) -> Self {
+        Self { reach: Reach { address, context }, _actor: PhantomData }
+    }
+
+    /// The same address, for senders that know one message of the actor only.
+    pub fn recipient<M: MessageOf<A>>(&self) -> RemoteRecipient<M> {
+        RemoteRecipient { reach: self.reach.clone(), _message: PhantomData }
+    }
+}
+
+macro_rules! address {
+    ($type:ident<$parameter:ident>, $marker:ident) => {
+        impl<$parameter> $type<$parameter> {
+            /// Where the actor is.
+            pub fn address(&self) -> Address {
+                self.reach.address
+            }
+
+            /// The context that the actor lives in.
+            pub fn context_id(&self) -> ContextId {
+                self.reach.address.context
+            }
+
+            /// Attaches an address that was decoded outside of a message to a context, through which it then sends.
+            #[must_use]
+            pub fn attach(mut self, context: &crate::Context) -> Self {
+                let context: &actogen_runtime::Context = context;
+                self.reach.context = Some(context.clone());
+                self
+            }
+        }
+
+        impl<$parameter> Clone for $type<$parameter> {
+            fn clone(&self) -> Self {
+                Self { reach: self.reach.clone(), $marker: PhantomData }
+            }
+        }
+
+        impl<$parameter> PartialEq for $type<$parameter> {
+            fn eq(&self, other: &Self) -> bool {
+                self.reach.address == other.reach.address
+            }
+        }
+
+        impl<$parameter> Eq for $type<$parameter> {}
+
+        impl<$parameter> PartialOrd for $type<$parameter> {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl<$parameter> Ord for $type<$parameter> {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.reach.address.cmp(&other.reach.address)
+            }
+        }
+
+        impl<$parameter> Hash for $type<$parameter> {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.reach.address.hash(state);
+            }
+        }
+
+        impl<$parameter> fmt::Debug for $type<$parameter> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({:?})", stringify!($type), self.reach.address)
+            }
+        }
+
+        impl<$parameter> fmt::Display for $type<$parameter> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(&self.reach.address, f)
+            }
+        }
+
+        impl<$parameter> Serialize for $type<$parameter> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.reach.address.serialize(serializer)
+            }
+        }
+
+        impl<'de, $parameter> Deserialize<'de> for $type<$parameter> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Ok(Self { reach: Reach::decoded(deserializer)?, $marker: PhantomData })
+            }
+        }
+    };
+}
+
+address!(Remote<A>, _actor);
+address!(RemoteRecipient<M>, _message);
+
+impl<A, M: MessageOf<A>> From<Remote<A>> for RemoteRecipient<M> {
+    fn from(remote: Remote<A>) -> Self {
+        remote.recipient()
+    }
+}
+
+impl<M: RemoteMessage> RemoteRecipient<M> {
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Codec;
+    use actogen_runtime::core::{Handle, Incarnation};
+
+    fn address() -> Remote<()> {
+        let address = Address {
+            context: ContextId(3),
+            handle: Handle(0x1234_5678_9abc_def0),
+            incarnation: Incarnation::new(1, 2),
+        };
+        Remote::new(address, None)
+    }
+
+    #[test]
+    fn an_address_survives_and_compares_by_where_it_is() {
+        let bytes = Codec::Postcard.encode(&address()).unwrap();
+        let decoded: Remote<()> = Codec::Postcard.decode(&bytes).unwrap();
+        assert_eq!(decoded, address());
+        assert!(decoded.reach.context.is_none(), "nothing is being received");
+        assert_eq!(decoded.cmp(&address()), Ordering::Equal);
+    }
+
+    #[test]
+    fn an_address_prints_a_digest_and_never_its_handle() {
+        for text in [format!("{}", address()), format!("{:?}", address())] {
+            assert!(
+                !text.contains("123456789abcdef0")
+                    && !text.contains(&0x1234_5678_9abc_def0_u64.to_string()),
+                "{text}"
+            );
+        }
+        assert!(format!("{}", address()).starts_with("3/"));
+    }
+}

@@ -1,0 +1,204 @@
+//! How a program begins: as the root of a tree, or as a child in one.
+
+use std::{
+    future::Future,
+    process::{ExitCode, Termination},
+    time::Duration,
+};
+
+use actogen_runtime::{
+    Admission, EnrolRequest, Phase,
+    launch::bootstrap::{Bootstrap, LifeLine, is_child},
+};
+use actogen_transport_quic::{JoinKey, NodeIdentity, QuicOptions, enrol};
+
+use crate::{Error, builder::ContextBuilder, context::Context, mesh::Mesh};
+
+/// The exit status of a child that could not join its parent (EX_UNAVAILABLE).
+const CHILD_COULD_NOT_JOIN: u8 = 69;
+
+/// How long a child that has lost its parent may take to end before it is ended.
+const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+
+/// Runs `#[actogen::main]`: the author's function in the root context, or the child's loop in a process that was launched.
+#[doc(hidden)]
+pub fn run_main<F, Fut, T>(main: F) -> ExitCode
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = T>,
+    T: Termination,
+{
+    if let Some(status) = run_as_child(|builder| builder) {
+        return status;
+    }
+    log_to_stderr();
+    let status = actix::System::new().block_on(async move {
+        let context = match root().await {
+            Ok(context) => context,
+            Err(error) => return Err(error),
+        };
+        let status = main(context.clone()).await.report();
+        context.shutdown().await;
+        Ok(status)
+    });
+    match status {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("actogen: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs `#[actogen::test]`: the author's function in a fresh root context, in a runtime of its own.
+#[doc(hidden)]
+pub fn run_test<F, Fut, T>(_module: &str, name: &str, test: F)
+where
+    F: FnOnce(Context) -> Fut,
+    Fut: Future<Output = T>,
+    T: TestOutcome,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a test needs a runtime");
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async move {
+        let context = root()
+            .await
+            .unwrap_or_else(|error| panic!("the context of test `{name}` did not start: {error}"));
+        let outcome = test(context.clone()).await;
+        context.shutdown().await;
+        if let Err(text) = outcome.into_result() {
+            panic!("test `{name}` failed: {text}");
+        }
+    });
+}
+
+/// What a test may return.
+#[doc(hidden)]
+pub trait TestOutcome {
+    /// The text of the failure.
+    fn into_result(self) -> Result<(), String>;
+}
+
+impl TestOutcome for () {
+    fn into_result(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<E: std::fmt::Debug> TestOutcome for Result<(), E> {
+    fn into_result(self) -> Result<(), String> {
+        self.map_err(|error| format!("{error:?}"))
+    }
+}
+
+/// A root with an authority of its own, which listens on the loopback interface for the children it launches.
+async fn root() -> Result<Context, Error> {
+    let mut name = [0; 8];
+    getrandom::fill(&mut name).map_err(|error| Error::from(error.to_string()))?;
+    let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mesh = Mesh::fresh(&format!("{name}.local"))?;
+    Ok(Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await?)
+}
+
+/// Becomes the child of a test program; called by `actogen::test_child!`.
+#[doc(hidden)]
+pub fn test_child() {
+    if let Some(status) = run_as_child(|builder| builder) {
+        std::process::exit(i32::from(status != ExitCode::SUCCESS));
+    }
+}
+
+/// Lives as the child that this process was launched as, until it is asked to end or its parent is gone; `None` at once where it was
+/// not launched. `change` may change the settings of the child's context, such as its placement; its identity and its parent come
+/// with the launch.
+///
+/// `#[actogen::main]` does this with the settings unchanged. A program that wants others, or that must not be a root before it has read
+/// its command line, calls this first in a plain `main`.
+pub fn run_as_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> Option<ExitCode> {
+    is_child().then(|| run_child(change))
+}
+
+/// The child's life: enrols, links back, serves.
+fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode {
+    log_to_stderr();
+    let begun =
+        LifeLine::take().and_then(|mut line| line.bootstrap().map(|bootstrap| (line, bootstrap)));
+    let (line, bootstrap) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            eprintln!(
+                "actogen: this process was started as a child but got no bootstrap on standard input: {error}. \
+                 Launch it with `Context::launch`."
+            );
+            return ExitCode::from(CHILD_COULD_NOT_JOIN);
+        }
+    };
+    let outcome = actix::System::new().block_on(async move {
+        let context = join(&bootstrap, change).await?;
+        let orphan = context.clone();
+        line.watch(ORPHAN_GRACE, move || orphan.parent_is_gone("its process is gone"));
+        let mut phase = context.phase();
+        let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        context.shutdown().await;
+        Ok::<_, Error>(())
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("actogen: this child could not join its parent: {error}");
+            ExitCode::from(CHILD_COULD_NOT_JOIN)
+        }
+    }
+}
+
+async fn join(
+    bootstrap: &Bootstrap,
+    change: impl FnOnce(ContextBuilder) -> ContextBuilder,
+) -> Result<Context, Error> {
+    let key = JoinKey::generate();
+    let request = EnrolRequest::new(bootstrap.launch, &bootstrap.secret, key.request()).encode();
+    let answer = enrol(
+        QuicOptions::dial_only(),
+        &bootstrap.endpoint,
+        &bootstrap.roots,
+        &bootstrap.mesh,
+        bootstrap.parent,
+        request.into(),
+    )
+    .await?;
+    let admission = Admission::decode(&answer)
+        .ok_or_else(|| Error::from("the parent's answer does not decode".to_owned()))?;
+    let identity = NodeIdentity::from_enrolment(key, &admission.certificate, &bootstrap.roots)?;
+    let limits = crate::Limits {
+        max_message: usize::try_from(bootstrap.max_message).unwrap_or(usize::MAX),
+        detection_time: Duration::from_millis(bootstrap.detection_millis),
+        ..crate::Limits::default()
+    };
+    let mut limits = limits;
+    limits.link_large_bytes = limits.link_large_bytes.max(limits.max_message);
+    limits.reassembly_bytes = limits.reassembly_bytes.max(limits.max_message);
+    let builder = Context::builder()
+        .limits(limits)
+        .mesh(Mesh::enrolled(identity))
+        .listen("127.0.0.1:0")
+        .incarnation(admission.incarnation)
+        .connect_to(&bootstrap.endpoint, bootstrap.parent);
+    Ok(change(builder).start().await?)
+}
+
+/// Warnings go to standard error, unless the program has a subscriber already or `RUST_LOG` says otherwise.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // A program that has set its own keeps it.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_writer(std::io::stderr)
+        // A standard error that is closed must not end the program: without this, what cannot be written is complained of there.
+        .log_internal_errors(false)
+        .try_init();
+}

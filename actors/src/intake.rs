@@ -1,0 +1,327 @@
+//! The queue between the runtime and one actor: bounded, with at most one wake for whatever a push brings.
+//!
+//! Everything that reaches an actor through a [`crate::Remote`], from near or far, goes through its intake, so that every pair
+//! keeps its order; plain `Addr` messages stay in actix's own mailbox. The actor's pump takes from it (`pump`).
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    marker::PhantomData,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use actogen_runtime::{
+    core::{
+        ContextId, DeadReason, Handle, Handled,
+        flow::{Pressure, RENEW},
+    },
+    envelope::Envelope,
+    mailbox::{Mailbox, StopReason},
+    transport::BoxFuture,
+};
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::actor::RemoteActor;
+
+/// Senders are asked to pause when the mailbox is over one part in this of its bounds.
+const PAUSE_MARK: usize = 3;
+
+/// They may go on when it is under one part in this.
+const RESUME_MARK: usize = 6;
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Envelope>,
+    closed: bool,
+    /// The pump has found the queue empty and sleeps.
+    idle: bool,
+}
+
+/// One actor's intake.
+pub(crate) struct Intake<A> {
+    queue: Mutex<Queue>,
+    pub(crate) waker: AtomicWaker,
+    context: actogen_runtime::Context,
+    handle: OnceLock<Handle>,
+    /// Who has been asked to pause.
+    pressure: Mutex<Pressure>,
+    pressed: AtomicBool,
+    /// Accepted and not yet handled, the pump's own part included.
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+    room: Notify,
+    /// Why the actor ends, once somebody knows.
+    reason: Mutex<Option<StopReason>>,
+    /// Somebody has asked the actor to end.
+    pub(crate) end_asked: AtomicBool,
+    end_taken: AtomicBool,
+    _actor: PhantomData<fn(A)>,
+}
+
+impl<A: RemoteActor> Intake<A> {
+    pub(crate) fn new(context: actogen_runtime::Context) -> Self {
+        Self {
+            queue: Mutex::default(),
+            waker: AtomicWaker::new(),
+            context,
+            handle: OnceLock::new(),
+            pressure: Mutex::default(),
+            pressed: AtomicBool::new(false),
+            messages: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            room: Notify::new(),
+            reason: Mutex::new(None),
+            end_asked: AtomicBool::new(false),
+            end_taken: AtomicBool::new(false),
+            _actor: PhantomData,
+        }
+    }
+
+    /// Says under which handle the intake is bound; once.
+    pub(crate) fn bound_as(&self, handle: Handle) {
+        let _ = self.handle.set(handle);
+    }
+
+    pub(crate) fn context(&self) -> &actogen_runtime::Context {
+        &self.context
+    }
+
+    /// Moves all that waits into `taken`; false when there is nothing, and the next push wakes the pump.
+    pub(crate) fn take(&self, taken: &mut VecDeque<Envelope>) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.waiting.is_empty() {
+            queue.idle = true;
+            return false;
+        }
+        std::mem::swap(&mut queue.waiting, taken);
+        true
+    }
+
+    /// Puts back what a pump had taken and not handled, in front of what has come since; for the pump that follows it.
+    pub(crate) fn put_back(&self, taken: &mut VecDeque<Envelope>) {
+        let mut queue = self.queue.lock();
+        while let Some(envelope) = taken.pop_back() {
+            queue.waiting.push_front(envelope);
+        }
+        queue.idle = false;
+    }
+
+    /// An envelope has been handed to its handler, or given up: its room is free.
+    pub(crate) fn release(&self, envelope: &Envelope) {
+        self.messages.fetch_sub(1, Ordering::AcqRel);
+        self.bytes.fetch_sub(envelope.charge, Ordering::AcqRel);
+        // Whoever waits is let on when much has drained, not for each message.
+        if self.pressed.load(Ordering::Acquire) && !self.is_over(RESUME_MARK) {
+            self.pressed.store(false, Ordering::Release);
+            self.room.notify_waiters();
+            let eased = self.pressure.lock().ease();
+            if let Some(&handle) = self.handle.get() {
+                for sender in eased {
+                    self.context.ask_to_resume(sender, handle);
+                }
+            }
+        }
+    }
+
+    /// Whether the mailbox is fuller than one part in `mark` of its bounds.
+    fn is_over(&self, mark: usize) -> bool {
+        let limits = self.context.limits();
+        self.messages.load(Ordering::Acquire) * mark >= limits.mailbox_messages
+            || self.bytes.load(Ordering::Acquire) * mark >= limits.mailbox_bytes
+    }
+
+    /// Asks the contexts that these envelopes came from to pause, as long as the mailbox is over its mark.
+    fn press(self: &Arc<Self>, sources: impl Iterator<Item = ContextId>) {
+        let Some(&handle) = self.handle.get() else { return };
+        self.pressed.store(true, Ordering::Release);
+        let me = self.context.id();
+        let mut begun = false;
+        {
+            let mut pressure = self.pressure.lock();
+            for source in sources.filter(|&source| source != me) {
+                let was_on = pressure.is_on();
+                if pressure.press(source) {
+                    begun |= !was_on;
+                    self.context.ask_to_pause(source, handle);
+                }
+            }
+        }
+        if begun {
+            self.renew_pauses(handle);
+        }
+    }
+
+    /// Renews the pauses for as long as the mailbox keeps them: their leases would end by themselves.
+    fn renew_pauses(self: &Arc<Self>, handle: Handle) {
+        let intake = Arc::downgrade(self);
+        self.context.spawn(async move {
+            loop {
+                tokio::time::sleep(RENEW).await;
+                let Some(intake) = intake.upgrade() else { return };
+                let told: Vec<_> = intake.pressure.lock().told().collect();
+                if told.is_empty() {
+                    return;
+                }
+                for sender in told {
+                    intake.context.ask_to_pause(sender, handle);
+                }
+            }
+        });
+    }
+
+    fn reserve(&self, charge: usize) -> bool {
+        let limits = self.context.limits();
+        let (messages, bytes) =
+            (self.messages.load(Ordering::Acquire), self.bytes.load(Ordering::Acquire));
+        // One more is taken as long as the bound is not reached, however large it is: a message larger than what is left, or than
+        // the whole bound, could not be received by a busy actor otherwise.
+        let fits = messages < limits.mailbox_messages && bytes < limits.mailbox_bytes;
+        if fits {
+            self.messages.fetch_add(1, Ordering::AcqRel);
+            self.bytes.fetch_add(charge, Ordering::AcqRel);
+        }
+        fits
+    }
+
+    pub(crate) fn note_panic(&self, text: String) {
+        self.reason.lock().get_or_insert(StopReason::Panic(text));
+    }
+
+    pub(crate) fn reason(&self) -> Option<StopReason> {
+        self.reason.lock().clone()
+    }
+
+    /// The reason with which somebody has asked the actor to end; given once.
+    pub(crate) fn asked_end(&self) -> Option<StopReason> {
+        let asked =
+            self.end_asked.load(Ordering::Acquire) && !self.end_taken.swap(true, Ordering::AcqRel);
+        asked.then(|| self.reason()).flatten()
+    }
+
+    /// The actor has ended: no more is taken, what waits is answered, and the watchers are told.
+    pub(crate) fn close(&self, left: &mut VecDeque<Envelope>, fallback: StopReason) {
+        let waiting = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.waiting)
+        };
+        let reason = self.reason.lock().get_or_insert(fallback).clone();
+        for envelope in left.drain(..).chain(waiting) {
+            self.release(&envelope);
+            self.refuse_stopped(envelope, &reason);
+        }
+        self.room.notify_waiters();
+        let eased = self.pressure.lock().ease();
+        if let Some(&handle) = self.handle.get() {
+            self.context.unbind(handle, &reason);
+            // Whoever was paused learns by its next message that there is nobody left.
+            for sender in eased {
+                self.context.ask_to_resume(sender, handle);
+            }
+        }
+    }
+
+    fn refuse_stopped(&self, envelope: Envelope, reason: &StopReason) {
+        let text = format!("the actor `{}` is gone: {reason}", A::NAME);
+        self.context.refuse(envelope, DeadReason::Stopped, Handled::No, text);
+    }
+}
+
+/// The intake as the runtime holds it.
+pub(crate) struct Door<A>(pub(crate) Arc<Intake<A>>);
+
+impl<A: RemoteActor> Mailbox for Door<A> {
+    fn push(&self, batch: &mut Vec<Envelope>) {
+        let first = batch.first().map(|envelope| envelope.origin.source);
+        // What comes over one link in one chunk is mostly of one source; another is pressed by its own next message.
+        self.0.push(batch);
+        if self.0.is_over(PAUSE_MARK) {
+            self.0.press(first.into_iter());
+        }
+    }
+
+    fn has_room(&self, _: usize) -> bool {
+        self.0.has_room()
+    }
+
+    fn room(&self, _: usize) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.room())
+    }
+
+    fn end(&self, reason: StopReason) {
+        self.0.end(reason);
+    }
+}
+
+impl<A: RemoteActor> Intake<A> {
+    fn push(&self, batch: &mut Vec<Envelope>) {
+        let mut refused = Vec::new();
+        let (closed, wake) = {
+            let mut queue = self.queue.lock();
+            if queue.closed {
+                refused.append(batch);
+            } else {
+                for envelope in batch.drain(..) {
+                    if self.reserve(envelope.charge) {
+                        queue.waiting.push_back(envelope);
+                    } else {
+                        refused.push(envelope);
+                    }
+                }
+            }
+            let wake = !queue.waiting.is_empty() && std::mem::replace(&mut queue.idle, false);
+            (queue.closed, wake)
+        };
+        if wake {
+            self.waker.wake();
+        }
+        for envelope in refused {
+            if closed {
+                let reason = self.reason().unwrap_or(StopReason::Normal);
+                self.refuse_stopped(envelope, &reason);
+            } else {
+                let text = format!("the actor `{}` holds as many messages as it may", A::NAME);
+                self.context.refuse(envelope, DeadReason::MailboxFull, Handled::No, text);
+            }
+        }
+    }
+
+    /// Senders of the same context wait from the mark on at which others are asked to pause.
+    fn has_room(&self) -> bool {
+        !self.is_over(PAUSE_MARK) || self.queue.lock().closed
+    }
+
+    async fn room(&self) {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            self.pressed.store(true, Ordering::Release);
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    fn end(&self, reason: StopReason) {
+        self.reason.lock().get_or_insert(reason);
+        self.end_asked.store(true, Ordering::Release);
+        self.queue.lock().idle = false;
+        self.waker.wake();
+    }
+}
+
+impl<A> fmt::Debug for Intake<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("messages", &self.messages)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}

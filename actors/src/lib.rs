@@ -1,0 +1,140 @@
+//! Actogen: ordinary actix actors, reachable in other processes and on other machines.
+//!
+//! A [`Context`] is an actor system with an id and an identity. From one binary a context grows a tree of others; they link over
+//! QUIC, mutually authenticated, and every bound actor in the tree can be addressed by a [`Remote`]. When a route vanishes,
+//! whoever waited is told at once, and why. Nothing is dropped silently.
+//!
+//! ```no_run
+//! use actogen::prelude::*;
+//!
+//! #[derive(RemoteMessage, Serialize, Deserialize)]
+//! #[remote(name = "calc.Add", version = 1, reply = "i64")]
+//! struct Add(i64, i64);
+//!
+//! #[derive(RemoteActor, Default)]
+//! #[remote(name = "calc", messages(Add), spawn)]
+//! struct Calc;
+//!
+//! impl Actor for Calc {
+//!     type Context = actix::Context<Self>;
+//! }
+//!
+//! impl Handler<Add> for Calc {
+//!     type Result = i64;
+//!     fn handle(&mut self, m: Add, _: &mut Self::Context) -> i64 {
+//!         m.0 + m.1
+//!     }
+//! }
+//!
+//! #[actogen::main]
+//! async fn main(cx: Context) -> actogen::Result<()> {
+//!     let child = cx.launch(Launch::local()).await?;
+//!     let calc = child.spawn::<Calc>(()).await?;
+//!     println!("{}", calc.send(Add(2, 3)).await?);
+//!     let down = cx.watch(&calc);
+//!     child.kill().await;
+//!     println!("{}", down.await);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Rooms
+//!
+//! | room | concept |
+//! |---|---|
+//! | [`Context`], [`ContextBuilder`] | the handle on a context, and its settings |
+//! | [`Remote`], [`RemoteRecipient`] | addresses, and sending |
+//! | [`RemoteMessage`], [`RemoteActor`] | what travels, and what can be reached |
+//! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
+//! | [`Child`], [`Spawn`], [`Launch`] | other contexts, and actors started in them |
+//! | [`Mesh`] | identities (feature `quic`) |
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `quic` | yes | the QUIC transport, `#[actogen::main]`, `#[actogen::test]`, launching |
+//! | `json` | no | `codec = "json"` for messages |
+//! | `cbor` | no | `codec = "cbor"` for messages |
+
+mod actor;
+mod address;
+mod builder;
+mod context;
+#[cfg(feature = "quic")]
+mod entry;
+mod guard;
+mod intake;
+#[cfg(feature = "quic")]
+mod mesh;
+mod message;
+pub mod prelude;
+mod pump;
+mod send;
+mod spawn;
+
+pub use actogen_macros::{RemoteActor, RemoteMessage};
+#[cfg(feature = "quic")]
+pub use actogen_macros::{main, test};
+pub use actogen_runtime::{
+    ContextHoldings, Ended, Holdings, Phase, Place, Placement, RegisterError, StartError, Stats,
+    core::{
+        Address, ContextId, Dead, DeadReason, Handle, Handled, Incarnation, Limits,
+        offence::OffenceKind,
+        policy::{Family, Neighbour, Origin, Policy, Refusal, Side},
+        wire::control::{Loss, LossKind},
+    },
+    dead_letters::{DeadLetter, DeadLetters},
+    events::{ContextEvent, ContextEvents},
+    launch::{Launch, LaunchError},
+    mailbox::StopReason,
+    memory, transport,
+};
+#[cfg(feature = "quic")]
+pub use actogen_transport_quic as quic;
+
+pub use crate::{
+    actor::RemoteActor,
+    address::{Remote, RemoteRecipient},
+    builder::ContextBuilder,
+    context::{BindError, Context, Down, LookupError, Watch},
+    message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
+    send::{Request, SendError, Tell},
+    spawn::{Child, Spawn, SpawnError},
+};
+#[cfg(feature = "quic")]
+pub use crate::{
+    entry::run_as_child,
+    mesh::{Mesh, MeshError},
+};
+
+/// What a program's `main` may fail with: any error, boxed.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The result of a program's `main`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Lets a test program be its own child: put it once at the top of each test file that launches contexts.
+#[cfg(feature = "quic")]
+#[macro_export]
+macro_rules! test_child {
+    () => {
+        #[test]
+        fn actogen_child() {
+            $crate::__private::test_child();
+        }
+    };
+}
+
+/// What the macros' expansions name; no part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    #[cfg(feature = "quic")]
+    pub use crate::entry::{run_main, run_test, test_child};
+    pub use crate::{
+        actor::{Attach, Envelope, Turn, deliver, deliver_inbound, no_duplicate_tags, unknown},
+        message::Body,
+        spawn::Spawnable,
+    };
+    pub use ::{actix, inventory};
+}

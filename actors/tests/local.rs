@@ -1,0 +1,68 @@
+//! One process: actors reached through addresses in their own context and in a child's.
+
+use std::time::Duration;
+
+use actogen::{DeadReason, Ended, Handled, StopReason, prelude::*};
+
+actogen::test_child!();
+
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "calc.Add", reply = "i64")]
+struct Add(i64, i64);
+
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "calc.Boom")]
+struct Boom;
+
+#[derive(RemoteActor, Default)]
+#[remote(name = "calc", messages(Add, Boom), spawn)]
+struct Calc;
+
+impl Actor for Calc {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<Add> for Calc {
+    type Result = i64;
+    fn handle(&mut self, m: Add, _: &mut Self::Context) -> i64 {
+        m.0 + m.1
+    }
+}
+
+impl Handler<Boom> for Calc {
+    type Result = ();
+    fn handle(&mut self, _: Boom, _: &mut Self::Context) {
+        panic!("boom")
+    }
+}
+
+#[actogen::test]
+async fn an_actor_answers_in_its_own_context(cx: Context) -> actogen::Result<()> {
+    let calc = cx.start(Calc);
+    assert_eq!(calc.send(Add(2, 3)).await?, 5);
+    let started = Calc.start();
+    let bound = cx.bind(&started)?;
+    assert_eq!(bound.send(Add(2, 3)).await?, 5);
+    let watch = cx.watch(&calc);
+    let failed = calc.send(Boom).await;
+    assert!(matches!(&failed, Err(SendError::Failed(text)) if text == "boom"), "{failed:?}");
+    assert_eq!(watch.await.ended, Ended::Stopped(StopReason::Panic("boom".into())));
+    Ok(())
+}
+
+#[actogen::test]
+async fn an_actor_answers_in_a_child_and_its_death_is_told(cx: Context) -> actogen::Result<()> {
+    let child = cx.launch(Launch::local()).await?;
+    let calc = child.spawn::<Calc>(()).await?;
+    assert_eq!(calc.send(Add(2, 3)).await?, 5);
+    let watch = cx.watch(&calc);
+    child.kill().await;
+    let down = tokio::time::timeout(Duration::from_secs(2), watch).await?;
+    assert_eq!(
+        down.to_string(),
+        format!("context {} lost: process exited (signal 9)", child.id().0)
+    );
+    let dead = calc.send(Add(1, 1)).await.expect_err("the child is gone");
+    assert_eq!((dead.reason(), dead.handled()), (Some(DeadReason::RouteLost), Handled::No));
+    Ok(())
+}

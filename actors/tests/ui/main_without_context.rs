@@ -1,0 +1,3 @@
+//! `main` gets its context as its parameter.
+#[actogen::main]
+async fn main() {}
