@@ -1,0 +1,14 @@
+//! Example programs of Actogen.
+//!
+//! | program | shows |
+//! |---|---|
+//! | `hello` | a remote actor in another process: asked, watched, lost |
+//! | `ask_and_tell` | `send`, `tell`, `try_send`, `do_send` |
+//! | `watch` | the one notice of a watch, and its reasons |
+//! | `names` | binding, registering, looking up |
+//! | `spawn` | an actor started in a child, with arguments and an address to report to |
+//! | `dead_letters` | what could not be delivered: seen, counted, handed back |
+//! | `policies` | who may send to an actor, and what a refusal looks like |
+//! | `wordcount` | work spread over processes, with backpressure, that stays exact when one of them is killed |
+
+pub mod wordcount;

@@ -1,0 +1,111 @@
+//! Each example program, run as it is, says what it is meant to say.
+
+mod support;
+
+use std::process::Command;
+
+use support::run;
+
+fn output(program: &str) -> String {
+    run(&mut Command::new(program)).succeeded()
+}
+
+/// Asserts that there are as many lines as beginnings, and that each begins so.
+#[track_caller]
+fn assert_lines(output: &str, beginnings: &[&str]) {
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines.len(), beginnings.len(), "{output}");
+    for (line, beginning) in lines.iter().zip(beginnings) {
+        assert!(line.starts_with(beginning), "expected {beginning:?} in\n{output}");
+    }
+}
+
+#[test]
+fn hello_is_answered_and_sees_the_child_die() {
+    assert_eq!(
+        output(env!("CARGO_BIN_EXE_hello")),
+        "2 + 3 = 5\ncontext 1 lost: process exited (signal 9)\n"
+    );
+}
+
+#[test]
+fn ask_and_tell_arrive_in_the_order_of_sending() {
+    assert_eq!(
+        output(env!("CARGO_BIN_EXE_ask_and_tell")),
+        "75 withdrawn, 25 left\n75 not withdrawn, 50 missing\n"
+    );
+}
+
+#[test]
+fn watch_says_why_each_actor_is_gone() {
+    assert_lines(
+        &output(env!("CARGO_BIN_EXE_watch")),
+        &[
+            "one: stopped",
+            "two: panicked: over a stone",
+            "three: context 1 lost: process exited (signal 9)",
+            "too late: context 1 lost: process exited (signal 9)",
+        ],
+    );
+}
+
+#[test]
+fn names_find_what_was_registered_and_say_what_is_wrong() {
+    assert_lines(
+        &output(env!("CARGO_BIN_EXE_names")),
+        &[
+            "Good evening, Ada!",
+            "context 1 knows no actor named `front-desk`",
+            "`front-desk` is an actor of kind `greeter`, not `deaf`",
+            "the name `front-desk` belongs to another actor",
+        ],
+    );
+}
+
+#[test]
+fn spawn_works_in_the_child_and_reports_to_the_parent() {
+    let output = output(env!("CARGO_BIN_EXE_spawn"));
+    let (_, launched) = output.split_once("launched: process ").unwrap();
+    let (child, this) = launched.trim_end().split_once("; this is process ").unwrap();
+    assert_ne!(child, this);
+    assert_eq!(
+        output,
+        format!(
+            "42\nprocess {child} made 42 of 14\nlaunched: process {child}; this is process {this}\n"
+        )
+    );
+}
+
+#[test]
+fn dead_letters_are_seen_and_counted() {
+    assert_lines(
+        &output(env!("CARGO_BIN_EXE_dead_letters")),
+        &[
+            "the actor has stopped: ",
+            "the route to the context was lost: ",
+            "not sent: the route to the context was lost: ",
+            "back: registered",
+            "2 dead letters",
+        ],
+    );
+}
+
+#[test]
+fn policies_let_in_whom_they_say() {
+    let expected = [
+        ("anyone", true, true),
+        ("is_self", true, false),
+        ("has_parent_authority", true, false),
+        ("is_immediate_child", false, true),
+        ("is_trusted", false, true),
+    ];
+    let said = |opened| if opened { "opened" } else { "refused by policy" };
+    let expected: String = expected
+        .iter()
+        .map(|&(policy, here, child)| {
+            let (here, child) = (said(here), said(child));
+            format!("{policy}, from here: {here}\n{policy}, from the child: {child}\n")
+        })
+        .collect();
+    assert_eq!(output(env!("CARGO_BIN_EXE_policies")), expected);
+}
