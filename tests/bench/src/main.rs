@@ -1,0 +1,58 @@
+//! `actogen-bench SUITE`: measures Actogen beside the same work on bare QUIC, in the same run.
+//!
+//! | room | concept |
+//! |---|---|
+//! | `options`, `report` | the command line; what is put out |
+//! | `suite`, `remote` | what can be measured |
+//! | `workload`, `note` | the work that both do, and its message |
+//! | `ours`, `reference` | who does it: Actogen, and bare quinn |
+//! | `settings`, `statistics`, `allocations` | how it is measured |
+
+mod allocations;
+mod failure;
+mod note;
+mod options;
+mod ours;
+mod reference;
+mod remote;
+mod report;
+mod settings;
+mod statistics;
+mod suite;
+mod workload;
+
+use std::process::ExitCode;
+
+use options::Options;
+use report::Report;
+
+fn main() -> ExitCode {
+    if let Some(status) = ours::run_as_child() {
+        return status;
+    }
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match arguments.get(1).map(String::as_str) {
+        Some(reference::ARGUMENT) => done(reference::serve(&arguments[2..])),
+        _ => bench(),
+    }
+}
+
+fn bench() -> ExitCode {
+    let Options { suite, plan, json } = match Options::read(std::env::args_os()) {
+        Ok(options) => options,
+        Err(error) => error.exit(),
+    };
+    let mut report = Report::new(suite.name, plan.settings, json);
+    done((suite.run)(&plan, &mut report))
+}
+
+fn done(result: Result<(), impl std::fmt::Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("actogen-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Actogen at work: a root context, a child process that it launches, and an actor spawned in the child.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    process::ExitCode,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use actogen::{Limits, Mesh, Placement as Broker, prelude::*, quic::Mtu};
+use futures_util::future::maybe_done;
+use tokio::task::JoinSet;
+
+use crate::{
+    allocations,
+    failure::Failure,
+    note::{LARGE, Note, SMALL},
+    settings::{Placement, Settings},
+    workload::{IN_FLIGHT, Span, Workload, latencies, stride},
+};
+
+/// By these variables the child hears of the settings.
+const PLACEMENT: &str = "ACTOGEN_BENCH_PLACEMENT";
+const MTU: &str = "ACTOGEN_BENCH_MTU";
+
+/// More than a mailbox charges for a message beside its body, in bytes.
+const ENVELOPE: usize = 256;
+
+/// How long a run may take to end after its time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A note, one way.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen-bench.Tell")]
+struct Tell(Note);
+
+/// A note that is to be sent back.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen-bench.Ask", reply = "Note")]
+struct Ask(Note);
+
+/// Begins to count the process's allocations.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen-bench.Count")]
+struct Count;
+
+/// Ends counting, and asks what was counted.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen-bench.Counted", reply = "u64")]
+struct Counted;
+
+/// Asks how many notes were told since the last time.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen-bench.Tally", reply = "u64")]
+struct Tally;
+
+/// Takes notes and does nothing with them.
+#[derive(Debug, Default, RemoteActor)]
+#[remote(name = "actogen-bench.sink", messages(Tell, Ask, Count, Counted, Tally), spawn)]
+struct Sink {
+    told: u64,
+}
+
+impl Actor for Sink {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<Tell> for Sink {
+    type Result = ();
+
+    fn handle(&mut self, tell: Tell, _: &mut Self::Context) {
+        std::hint::black_box(tell);
+        self.told += 1;
+    }
+}
+
+impl Handler<Ask> for Sink {
+    type Result = MessageResult<Ask>;
+
+    fn handle(&mut self, ask: Ask, _: &mut Self::Context) -> Self::Result {
+        MessageResult(ask.0)
+    }
+}
+
+impl Handler<Count> for Sink {
+    type Result = ();
+
+    fn handle(&mut self, _: Count, _: &mut Self::Context) {
+        allocations::start();
+    }
+}
+
+impl Handler<Counted> for Sink {
+    type Result = u64;
+
+    fn handle(&mut self, _: Counted, _: &mut Self::Context) -> u64 {
+        allocations::stop()
+    }
+}
+
+impl Handler<Tally> for Sink {
+    type Result = u64;
+
+    fn handle(&mut self, _: Tally, _: &mut Self::Context) -> u64 {
+        std::mem::take(&mut self.told)
+    }
+}
+
+/// The child's life, if this process is the child.
+pub(crate) fn run_as_child() -> Option<ExitCode> {
+    actogen::run_as_child(|builder| {
+        let told = |name| std::env::var(name).unwrap_or_default();
+        let broker = if told(PLACEMENT) == Placement::Inline.name() {
+            Broker::Inline
+        } else {
+            Broker::Thread
+        };
+        let mtu = told(MTU).parse().map_or(Mtu::default(), Mtu::UpTo);
+        builder.placement(broker).quic(|options| options.mtu = mtu)
+    })
+}
+
+/// Runs on this thread with what actors need.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    actix::System::new().block_on(work)
+}
+
+/// Two contexts in two processes, and an actor in the second.
+#[derive(Debug)]
+pub(crate) struct Ours {
+    context: Context,
+    _child: Child,
+    sink: Remote<Sink>,
+}
+
+impl Ours {
+    /// Starts the contexts and the actor.
+    ///
+    /// # Errors
+    /// [`Failure::Ours`].
+    pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+        let mesh = Mesh::fresh("bench.local").map_err(Failure::ours("making a mesh"))?;
+        let broker = match settings.placement {
+            Placement::Inline => Broker::Inline,
+            Placement::Threads => Broker::Thread,
+        };
+        let context = Context::builder()
+            .limits(Limits::default())
+            .mesh(mesh)
+            .listen("127.0.0.1:0")
+            .placement(broker)
+            .quic(|options| options.mtu = Mtu::UpTo(settings.mtu))
+            .start()
+            .await
+            .map_err(Failure::ours("starting a context"))?;
+        let launch = Launch::local()
+            .env(PLACEMENT, settings.placement.name())
+            .env(MTU, settings.mtu.to_string());
+        let child = context.launch(launch).await.map_err(Failure::ours("launching a child"))?;
+        let sink = child.spawn::<Sink>(()).await.map_err(Failure::ours("spawning an actor"))?;
+        Ok(Self { context, _child: child, sink })
+    }
+
+    /// Does a work for a while.
+    ///
+    /// # Errors
+    /// [`Failure::Ours`], and [`Failure::Lost`] where messages did not come.
+    pub(crate) async fn run(
+        &self,
+        workload: Workload,
+        lasts: Duration,
+    ) -> Result<Vec<f64>, Failure> {
+        let work = async {
+            match workload {
+                Workload::Tell(bytes) => {
+                    let told = self.tell(bytes, lasts).await?;
+                    Ok(vec![told.rate])
+                }
+                Workload::Bulk => {
+                    let told = self.tell(size_of::<u64>() + LARGE, lasts).await?;
+                    Ok(vec![told.rate * LARGE as f64 / 1e6])
+                }
+                Workload::Allocations => {
+                    self.sink.send(Count).await.map_err(Failure::ours("counting"))?;
+                    allocations::start();
+                    let told = self.tell(SMALL, lasts).await?;
+                    let here = allocations::stop();
+                    let there = self.sink.send(Counted).await.map_err(Failure::ours("counting"))?;
+                    Ok(vec![(here + there) as f64 / told.messages as f64])
+                }
+                Workload::Ask => self.ask(lasts).await,
+                Workload::AskInFlight => self.ask_in_flight(lasts).await,
+            }
+        };
+        tokio::time::timeout(lasts + PATIENCE, work).await.unwrap_or_else(|_| {
+            let why = format!("it did not end {PATIENCE:?} after its time");
+            Err(Failure::Ours { doing: "a run", why })
+        })
+    }
+
+    async fn tell(&self, bytes: usize, lasts: Duration) -> Result<Told, Failure> {
+        let span = Span::of(lasts);
+        let lead = Lead::of(bytes);
+        // Each takes its turn behind what was told before it.
+        let mut tallies = VecDeque::with_capacity(lead.batches);
+        let (mut messages, mut received) = (0, 0);
+        while !span.is_over() {
+            for _ in 0..lead.batch {
+                let tell = Tell(Note::new(messages, bytes));
+                self.sink.tell(tell).await.map_err(Failure::ours("telling"))?;
+                messages += 1;
+                if messages % stride(bytes) == 0 && span.is_over() {
+                    break;
+                }
+            }
+            // Asked by the first poll, and answered whenever it is.
+            let mut tally = maybe_done(self.sink.send(Tally));
+            let _ = poll_fn(|task| Poll::Ready(Pin::new(&mut tally).poll(task))).await;
+            tallies.push_back(tally);
+            while tallies.len() >= if span.is_over() { 1 } else { lead.batches } {
+                let mut oldest = tallies.pop_front().expect("one was pushed a moment ago");
+                (&mut oldest).await;
+                let answer = Pin::new(&mut oldest).take_output().expect("it was awaited");
+                received += answer.map_err(Failure::ours("asking for a tally"))?;
+            }
+        }
+        let rate = span.rate(messages);
+        Failure::unless_all_came(messages, received)?;
+        Ok(Told { messages, rate })
+    }
+
+    async fn ask(&self, lasts: Duration) -> Result<Vec<f64>, Failure> {
+        let span = Span::of(lasts);
+        let mut times = Vec::new();
+        while !span.is_over() {
+            let began = Instant::now();
+            ask(&self.sink, times.len() as u64).await?;
+            times.push(began.elapsed().as_nanos() as u64);
+        }
+        Ok(latencies(times).unwrap_or_default())
+    }
+
+    async fn ask_in_flight(&self, lasts: Duration) -> Result<Vec<f64>, Failure> {
+        let span = Span::of(lasts);
+        let mut askers = JoinSet::new();
+        for _ in 0..IN_FLIGHT {
+            let sink = self.sink.clone();
+            askers.spawn_local(async move {
+                let mut answered = 0;
+                while !span.is_over() {
+                    ask(&sink, answered).await?;
+                    answered += 1;
+                }
+                Ok::<_, Failure>(answered)
+            });
+        }
+        let mut answered = 0;
+        while let Some(asker) = askers.join_next().await {
+            answered += asker.map_err(Failure::ours("asking"))??;
+        }
+        Ok(vec![span.rate(answered)])
+    }
+
+    /// Ends both contexts.
+    pub(crate) async fn end(self) {
+        self.context.shutdown().await;
+    }
+}
+
+/// How far a sender may be ahead of the actor that it tells: three quarters of what the actor's mailbox holds at most. More than it
+/// holds would be refused and counted as dead, and no measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Lead {
+    /// Messages between two tallies.
+    batch: u64,
+    /// Tallies that may be unanswered, with the one to come.
+    batches: usize,
+}
+
+impl Lead {
+    fn of(bytes: usize) -> Self {
+        let Limits { mailbox_messages, mailbox_bytes, .. } = Limits::default();
+        let held = mailbox_messages.min(mailbox_bytes / (bytes + ENVELOPE));
+        let ahead = (held - held.div_ceil(4)).max(1);
+        let batch = ahead.div_ceil(4);
+        Self { batch: batch as u64, batches: ahead / batch }
+    }
+}
+
+/// What came of telling for a while.
+struct Told {
+    messages: u64,
+    /// Messages a second.
+    rate: f64,
+}
+
+async fn ask(sink: &Remote<Sink>, number: u64) -> Result<(), Failure> {
+    let answer = sink.send(Ask(Note::new(number, SMALL))).await;
+    let note = answer.map_err(Failure::ours("asking"))?;
+    if note.number == number && note.payload.len() == SMALL - size_of::<u64>() {
+        Ok(())
+    } else {
+        Err(Failure::Ours { doing: "asking", why: "the answer is another's".into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::note::MEDIUM;
+
+    #[test]
+    fn a_sender_keeps_within_what_a_mailbox_holds() {
+        let limits = Limits::default();
+        for bytes in [SMALL, MEDIUM, LARGE + size_of::<u64>()] {
+            let lead = Lead::of(bytes);
+            let ahead = lead.batch as usize * lead.batches;
+            assert!(lead.batch >= 1 && lead.batches >= 2, "{bytes}: {lead:?}");
+            assert!(ahead + lead.batches <= limits.mailbox_messages, "{bytes}: {lead:?}");
+            assert!(ahead * (bytes + ENVELOPE) <= limits.mailbox_bytes, "{bytes}: {lead:?}");
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What Actogen is compared with: the same work on bare quinn between two processes, and a check of that against bare TCP.
+//!
+//! | room | concept |
+//! |---|---|
+//! | `quic` | quinn, set up as the transport sets it up |
+//! | `work`, `frames` | what goes over the streams |
+//! | `drive` | the process that sends and measures |
+//! | `serve` | the process that receives: this binary with a hidden argument |
+
+mod drive;
+mod frames;
+mod quic;
+mod serve;
+mod work;
+
+use std::{
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+};
+
+pub(crate) use serve::{ARGUMENT, run as serve};
+
+use crate::{
+    failure::Failure,
+    note::SMALL,
+    settings::{Placement, Settings},
+    statistics::median,
+    workload::Workload,
+};
+
+/// Bytes written at once, of which the fastest is taken.
+const WRITES: [usize; 3] = [16 * 1024, 64 * 1024, 128 * 1024];
+/// Bytes written at once to bare TCP.
+const TCP_WRITE: usize = 64 * 1024;
+/// What bare quinn must carry of what bare TCP does, both framed and one way. About 0.45 is usual.
+const LEAST_OF_TCP: f64 = 0.35;
+/// How long the second process may take to start, and a run to end after its time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// The runtime of either process of the reference.
+fn runtime(placement: Placement) -> io::Result<Runtime> {
+    match placement {
+        Placement::Inline => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        Placement::Threads => {
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+        }
+    }
+}
+
+/// What the thread that drives the reference is asked for.
+enum Job {
+    Quic { workload: Workload, write: usize },
+    Tcp { bytes: usize, write: usize },
+    PathMtu,
+}
+
+struct Order {
+    job: Job,
+    lasts: Duration,
+    answer: oneshot::Sender<Result<Vec<f64>, Error>>,
+}
+
+/// Both processes of the reference, at rest until asked.
+///
+/// This process's part has a thread and a runtime of its own, as a program on bare quinn would.
+#[derive(Debug)]
+pub(crate) struct Reference {
+    orders: mpsc::Sender<Order>,
+    thread: std::thread::JoinHandle<()>,
+    /// Bytes written at once where messages are framed.
+    write: usize,
+}
+
+/// How the reference compares with bare TCP, framed and one way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Check {
+    /// The rate of bare quinn over that of bare TCP.
+    pub(crate) of_tcp: f64,
+    /// Bytes written at once with which quinn was fastest.
+    pub(crate) write: usize,
+    /// The datagrams that quinn has come to, in bytes.
+    pub(crate) mtu: u16,
+}
+
+impl Check {
+    /// # Errors
+    /// [`Failure::SlowReference`].
+    pub(crate) fn enforce(self) -> Result<(), Failure> {
+        // An unoptimized build says nothing about either.
+        if self.of_tcp < LEAST_OF_TCP && !cfg!(debug_assertions) {
+            return Err(Failure::SlowReference { ratio: self.of_tcp, least: LEAST_OF_TCP });
+        }
+        Ok(())
+    }
+}
+
+impl Reference {
+    /// Starts the second process and connects to it.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`].
+    pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+        let (orders, received) = mpsc::channel(1);
+        let (ready, started) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("reference".into())
+            .spawn(move || thread(settings, received, ready))
+            .map_err(|error| Failure::System("a thread for the reference", error))?;
+        let failed = |why: String| Failure::Reference { over: "quinn", why };
+        match tokio::time::timeout(PATIENCE, started).await {
+            Ok(Ok(Ok(()))) => Ok(Self { orders, thread, write: WRITES[1] }),
+            Ok(Ok(Err(error))) => Err(failed(error.to_string())),
+            Ok(Err(_)) => Err(failed("its thread ended".into())),
+            Err(_) => Err(failed(format!("it did not start within {PATIENCE:?}"))),
+        }
+    }
+
+    /// Finds the fastest size of writes, uses it from here on, and compares with bare TCP.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`].
+    pub(crate) async fn check(&mut self, passes: usize, lasts: Duration) -> Result<Check, Failure> {
+        let tell = |write| Job::Quic { workload: Workload::Tell(SMALL), write };
+        let mut quinn = [const { Vec::new() }; WRITES.len()];
+        let mut tcp = Vec::new();
+        // The first pass warms up.
+        for pass in 0..=passes {
+            for (write, rates) in WRITES.into_iter().zip(&mut quinn) {
+                let rate = self.figure(tell(write), lasts).await?;
+                rates.extend((pass > 0).then_some(rate));
+            }
+            let job = Job::Tcp { bytes: SMALL, write: TCP_WRITE };
+            let rate = self.figure(job, lasts).await?;
+            tcp.extend((pass > 0).then_some(rate));
+        }
+        let middles = quinn.iter().map(|rates| median(rates).unwrap_or_default());
+        let (fastest, (write, _)) = quinn
+            .iter()
+            .zip(WRITES.into_iter().zip(middles))
+            .max_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b))
+            .expect("there are sizes to choose from");
+        let ratios: Vec<f64> = fastest.iter().zip(&tcp).map(|(quinn, tcp)| quinn / tcp).collect();
+        self.write = write;
+        let mtu = self.figure(Job::PathMtu, Duration::ZERO).await? as u16;
+        Ok(Check { of_tcp: median(&ratios).unwrap_or_default(), write, mtu })
+    }
+
+    /// Does a work for a while.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`].
+    pub(crate) async fn run(
+        &self,
+        workload: Workload,
+        lasts: Duration,
+    ) -> Result<Vec<f64>, Failure> {
+        self.order(Job::Quic { workload, write: self.write }, lasts).await
+    }
+
+    /// Ends the second process.
+    pub(crate) fn end(self) {
+        let Self { orders, thread, .. } = self;
+        drop(orders);
+        // It reports what goes wrong by its answers, and there are no more to give.
+        let _ = thread.join();
+    }
+
+    async fn figure(&self, job: Job, lasts: Duration) -> Result<f64, Failure> {
+        self.order(job, lasts).await.map(|figures| figures.first().copied().unwrap_or_default())
+    }
+
+    async fn order(&self, job: Job, lasts: Duration) -> Result<Vec<f64>, Failure> {
+        let over = if matches!(job, Job::Tcp { .. }) { "TCP" } else { "quinn" };
+        let failed = |why: String| Failure::Reference { over, why };
+        let (answer, answered) = oneshot::channel();
+        let order = Order { job, lasts, answer };
+        self.orders.send(order).await.map_err(|_| failed("its thread ended".into()))?;
+        match tokio::time::timeout(lasts + PATIENCE, answered).await {
+            Ok(Ok(result)) => result.map_err(|error| failed(error.to_string())),
+            Ok(Err(_)) => Err(failed("its thread ended".into())),
+            Err(_) => Err(failed(format!("a run did not end {PATIENCE:?} after its time"))),
+        }
+    }
+}
+
+/// The reference's first process: takes orders until there is nobody to give them.
+fn thread(
+    settings: Settings,
+    mut orders: mpsc::Receiver<Order>,
+    ready: oneshot::Sender<Result<(), Error>>,
+) {
+    let begin = || Ok::<_, Error>((Second::start(settings)?, runtime(settings.placement)?));
+    let (second, runtime) = match begin() {
+        Ok(begun) => begun,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    runtime.block_on(async {
+        let certificate = second.certificate.clone();
+        let (endpoint, connection) =
+            match quic::connect(second.quic, certificate, settings.mtu).await {
+                Ok(connected) => connected,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+        let _ = ready.send(Ok(()));
+        while let Some(Order { job, lasts, answer }) = orders.recv().await {
+            let result = match job {
+                Job::Quic { workload, write } => {
+                    drive::over_quic(&connection, workload, write, lasts).await
+                }
+                Job::Tcp { bytes, write } => {
+                    drive::over_tcp(second.tcp, bytes, write, lasts).await.map(|rate| vec![rate])
+                }
+                Job::PathMtu => Ok(vec![f64::from(connection.stats().path.current_mtu)]),
+            };
+            // Whoever gave the order may have given up waiting.
+            let _ = answer.send(result);
+        }
+        drop((connection, endpoint));
+    });
+}
+
+/// The reference's second process, ended with this value.
+struct Second {
+    process: Child,
+    quic: SocketAddr,
+    tcp: SocketAddr,
+    certificate: Vec<u8>,
+}
+
+impl Second {
+    fn start(settings: Settings) -> Result<Self, Error> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .args([ARGUMENT, settings.placement.name(), &settings.mtu.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let output = process.stdout.take().ok_or("it has no output")?;
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        let told = read.map_err(Error::from).and_then(|_| parse(&line));
+        match told {
+            Ok((quic, tcp, certificate)) => Ok(Self { process, quic, tcp, certificate }),
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn parse(line: &str) -> Result<(SocketAddr, SocketAddr, Vec<u8>), Error> {
+    let mut words = line.split_whitespace();
+    let mut word = || words.next().ok_or("the second process did not say where it listens");
+    let (quic, tcp, digits) = (word()?.parse()?, word()?.parse()?, word()?);
+    let certificate = digits
+        .as_bytes()
+        .chunks(2)
+        .map(|two| Ok(u8::from_str_radix(std::str::from_utf8(two)?, 16)?))
+        .collect::<Result<_, Error>>()?;
+    Ok((quic, tcp, certificate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_process_says_where_it_is() {
+        let (quic, tcp, certificate) = parse("127.0.0.1:1 127.0.0.1:2 00ff7f\n").unwrap();
+        assert_eq!((quic.port(), tcp.port()), (1, 2));
+        assert_eq!(certificate, [0, 255, 127]);
+        for bad in ["", "127.0.0.1:1 127.0.0.1:2", "here 127.0.0.1:2 00", "[::1]:1 [::1]:2 zz"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_fastest_reference_is_not_too_slow() {
+        let check = |of_tcp| Check { of_tcp, write: 1, mtu: 1452 };
+        assert!(check(0.45).enforce().is_ok());
+        assert_eq!(check(0.3).enforce().is_ok(), cfg!(debug_assertions));
+    }
+}

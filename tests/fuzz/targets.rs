@@ -1,0 +1,135 @@
+//! What the fuzzer runs, and what plain `cargo test` replays over the committed corpus (`tests/tests/fuzz_corpus.rs`).
+//!
+//! Each target takes whatever a peer may send. It must not panic, and what it accepts must mean one thing: encoded again, it
+//! decodes to the same.
+
+use std::{sync::OnceLock, time::Duration};
+
+use actogen_core::{
+    ContextId, Dead, Handle, Moment, StreamId,
+    limits::{MAX_FRAME, MAX_HEADER},
+    wire::{
+        FragmentField, Frame, FrameReader, Header,
+        control::{self, Answer, Hello, LinkMessage},
+        fragment::Reassembly,
+    },
+};
+use actogen_runtime::{
+    Admission, EnrolRequest, launch::bootstrap::Bootstrap, transport::Authority,
+};
+use actogen_transport_quic::MeshAuthority;
+use bytes::Bytes;
+
+/// A stream of frames, cut into chunks as the first byte says.
+pub(crate) fn frames(data: &[u8]) {
+    let Some((&cut, stream)) = data.split_first() else { return };
+    let mut reader = FrameReader::new();
+    for chunk in stream.chunks(usize::from(cut).max(1) * 3) {
+        reader.feed(Bytes::copy_from_slice(chunk));
+        loop {
+            match reader.next() {
+                Ok(Some(frame)) => same_again(&frame),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn same_again(frame: &Frame) {
+    assert!(frame.payload.len() <= MAX_FRAME);
+    let mut head = [0; MAX_HEADER];
+    let len = frame.header.encode(&mut head);
+    assert_eq!(Header::decode(&head[..len]), Ok((frame.header.clone(), len)));
+}
+
+/// A link's own message: the first byte chooses which, the rest is the payload. Also the openings and a dead reply.
+pub(crate) fn control(data: &[u8]) {
+    let Some((&which, payload)) = data.split_first() else { return };
+    let handles = [
+        Handle::ADD_ROUTE,
+        Handle::DEL_ROUTE,
+        Handle::DETACHING,
+        control::handles::GOODBYE,
+        control::handles::REPORT,
+        control::handles::OPEN,
+    ];
+    let header = Header::to(handles[usize::from(which) % handles.len()]);
+    if let Ok(message) = LinkMessage::decode(&header, payload) {
+        let mut frame = Vec::new();
+        message.put(&mut frame);
+        let mut reader = FrameReader::new();
+        reader.feed(frame.into());
+        let again = reader.next().expect("a frame of ours decodes").expect("and is whole");
+        assert_eq!(LinkMessage::decode(&again.header, &again.payload), Ok(message));
+    }
+    let _ = control::take_opening::<Hello>(&header, payload);
+    let _ = control::take_opening::<Answer>(&header, payload);
+    if let Ok(dead) = Dead::decode(payload) {
+        let mut again = Vec::new();
+        dead.encode(&mut again);
+        assert_eq!(Dead::decode(&again), Ok(dead));
+    }
+}
+
+/// Fragments in any order, with any fields: 12 bytes choose the fields of each, and how much payload it has.
+pub(crate) fn bodies(data: &[u8]) {
+    const QUOTA: usize = 1 << 20;
+    let mut reassembly = Reassembly::new(QUOTA, QUOTA / 2, Duration::from_secs(30));
+    let payload = vec![0_u8; 64 * 1024];
+    for (at, step) in data.chunks_exact(12).enumerate().take(256) {
+        let number = |range: std::ops::Range<usize>| {
+            step[range].iter().fold(0_u64, |n, &byte| n << 8 | u64::from(byte))
+        };
+        let index = u32::from(step[1] % 12);
+        let field = FragmentField {
+            number: number(2..3) % 4,
+            index,
+            total: (index == 0).then(|| number(3..7) % (QUOTA as u64 * 2)),
+        };
+        let len = number(7..9) as usize;
+        let len = if step[0] & 1 == 0 { payload.len() } else { len };
+        let now = Moment::START + Duration::from_millis(number(9..11) + at as u64);
+        let lane = StreamId::lane(step[11]);
+        let source = ContextId(u64::from(step[0] >> 6));
+        if let Ok(Some(whole)) = reassembly.accept(now, source, lane, field, &payload[..len]) {
+            assert!(whole.len() <= QUOTA / 2);
+        }
+        assert!(reassembly.reserved() <= QUOTA);
+        if step[0] & 2 != 0 {
+            reassembly.expire(now);
+        }
+    }
+}
+
+/// What comes to the door of the join protocol, what a child reads on its standard input, and what a root is asked to sign.
+pub(crate) fn enrolment(data: &[u8]) {
+    let Some((&which, payload)) = data.split_first() else { return };
+    match which % 4 {
+        0 => {
+            if let Ok((request, [])) = postcard::take_from_bytes::<EnrolRequest>(payload) {
+                let again = request.encode();
+                let again = postcard::take_from_bytes::<EnrolRequest>(&again)
+                    .map(|(request, _)| request.encode());
+                assert_eq!(again, Ok(request.encode()));
+            }
+        }
+        1 => {
+            let _ = Admission::decode(payload);
+        }
+        2 => {
+            if let Ok(bootstrap) = Bootstrap::read(&mut &payload[..]) {
+                assert_eq!(
+                    Bootstrap::read(&mut &bootstrap.encode()[..]).expect("ours decodes"),
+                    bootstrap
+                );
+            }
+        }
+        _ => {
+            static AUTHORITY: OnceLock<MeshAuthority> = OnceLock::new();
+            let authority = AUTHORITY
+                .get_or_init(|| MeshAuthority::generate("fuzz.test").expect("a good name"));
+            let _ = authority.issue(ContextId(5), payload);
+        }
+    }
+}

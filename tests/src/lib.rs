@@ -1,0 +1,19 @@
+//! What the tests of Actogen are made of.
+//!
+//! | room | concept |
+//! |---|---|
+//! | [`mesh`] | trees of contexts in one process, over whatever carries their links |
+//! | [`rogue`] | a peer that speaks the wire by itself and says what it likes |
+//! | [`actors`] | the actors and messages of the scenarios |
+//! | [`until`] | waiting for conditions, never for time |
+//! | [`scenarios`] | the conformance suite: what must hold over every kind of link |
+//! | [`sim`] | seeded simulations of whole meshes, with faults |
+//!
+//! `conformance!(Fabric)` makes every scenario a test over one kind of link. Multi-process tests stand in `tests/processes.rs`.
+
+pub mod actors;
+pub mod mesh;
+pub mod rogue;
+pub mod scenarios;
+pub mod sim;
+pub mod until;

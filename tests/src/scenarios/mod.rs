@@ -1,0 +1,149 @@
+//! The conformance suite: what must hold over every kind of link. Each scenario states one outcome, in its name and its first line.
+
+pub mod addresses;
+pub mod forgery;
+pub mod handlers;
+pub mod load;
+pub mod order;
+pub mod policies;
+pub mod routing;
+pub mod sizes;
+pub mod watching;
+pub mod wire;
+
+/// Makes each scenario of some rooms a test over one kind of link.
+#[macro_export]
+macro_rules! tests_of {
+    ($fabric:ty, $room:ident: $($scenario:ident),* $(,)?) => { $(
+        #[test]
+        fn $scenario() {
+            $crate::mesh::run::<$fabric>($crate::scenarios::$room::$scenario::<$fabric>);
+        }
+    )* };
+}
+
+/// Makes every scenario of the suite a test over one kind of link. Each test's name begins with the row that it shows.
+#[macro_export]
+macro_rules! conformance {
+    ($fabric:ty) => {
+        $crate::tests_of!($fabric, addresses:
+            an_address_is_a_value,
+            an_address_prints_no_capability,
+            an_unattached_address_hands_the_message_back,
+            an_address_in_a_message_works_in_a_third_context,
+            a_recipient_answers_near_far_and_in_a_message,
+            lookup_finds_by_name_and_kind,
+            a_name_belongs_to_one_living_actor,
+            a_parent_starts_registered_actors_below_itself,
+        );
+        $crate::tests_of!($fabric, forgery:
+            m03_forged_withdrawal_is_refused,
+            m03_forged_withdrawal_wakes_nobody,
+            m02_announcements_that_do_not_hold_are_refused,
+            m04_a_known_handle_and_a_forged_dead_reply_end_nobodys_call,
+            m04_a_guessed_handle_ends_nobodys_call,
+            m07_bad_source_and_bad_authority_are_refused_at_the_first_hop,
+            m07_every_hop_checks,
+            r07_garbage_on_an_old_connection_cannot_end_the_new_one,
+            r23_a_replayed_route_message_is_not_accepted,
+            r23_an_old_incarnation_is_not_accepted,
+            r23_a_replayed_answer_ends_nothing,
+            r04_an_old_address_on_a_restarted_peer_is_stale,
+        );
+        $crate::tests_of!($fabric, handlers:
+            handlers_of_every_kind_answer_near_and_far,
+            asynchronous_answers_interleave_and_atomic_ones_do_not,
+            an_inbound_handler_learns_who_asks,
+            dead_case_14_a_dropped_reply_port_is_no_answer,
+            an_answer_without_a_form_fails_its_call,
+            a_request_ends_with_its_time_limit,
+            a_request_has_the_contexts_time_limit,
+            a_dropped_request_leaves_nothing_behind,
+            dead_case_3_a_message_that_is_not_listed_is_unknown,
+            an_authors_error_arrives_intact,
+            r10_a_panic_fails_its_call_with_its_text,
+            r10_a_panic_ends_its_actor_alone_and_is_the_reason,
+            r10_a_panic_in_a_hook_is_the_reason,
+            dead_case_2_what_waits_in_a_stopped_mailbox_is_answered,
+            an_actor_that_already_runs_can_be_bound,
+            dead_case_13_a_shutdown_answers_who_waits,
+        );
+        $crate::tests_of!($fabric, load:
+            r01_a_thousand_requests_to_the_absent_leave_nothing_behind,
+            r20_sending_to_many_broken_peers_exhausts_nothing,
+            r19_churn_leaves_the_tables_at_baseline,
+            r19_contexts_that_come_and_go_leave_nothing_behind,
+            the_books_balance_while_no_link_breaks,
+            the_books_count_what_was_in_flight_as_unknown,
+        );
+        $crate::tests_of!($fabric, order:
+            r02_many_to_many_arrive_in_order_per_pair,
+            r02_what_follows_a_large_message_stays_behind_it,
+            r15_concurrent_senders_keep_their_own_order,
+            r15_all_ways_of_sending_keep_one_order,
+            r15_a_recreated_mailbox_of_the_same_name_gets_nothing_of_the_old,
+            a_closed_receiver_holds_near_senders_back,
+            a_closed_receiver_holds_far_senders_back,
+            r17_what_was_told_is_flushed_on_shutdown,
+        );
+        $crate::tests_of!($fabric, policies:
+            m08_anyone_may,
+            m08_only_a_parents_authority_may,
+            m08_only_an_immediate_child_may,
+            m08_only_itself_may,
+            m08_an_authors_own_policy_decides,
+            m08_refused_one_way_messages_are_dead_letters,
+            m08_reserved_mailboxes_have_their_policies,
+        );
+        $crate::tests_of!($fabric, routing:
+            m01_a_chain_of_ten_reaches_from_end_to_end,
+            m01_siblings_cousins_and_generations_reach_each_other,
+            m02_a_childs_first_message_is_answered_by_a_far_cousin,
+            m02_an_address_in_a_first_message_works_at_once,
+            m05_only_who_addressed_hears_of_a_loss_once_per_stream,
+            m06_a_lost_child_wakes_its_waiters,
+            m06_a_lost_grandchild_wakes_its_waiters,
+            m06_a_lost_intermediary_wakes_those_who_wait_beyond_it,
+            m06_a_lost_near_sibling_wakes_its_waiters,
+            m06_a_lost_far_sibling_wakes_its_waiters,
+            m06_a_lost_parent_wakes_those_who_wait_outside,
+            m10_three_kinds_of_absence_have_three_reasons,
+            m10_one_way_messages_to_the_absent_are_counted_where_they_end,
+        );
+        $crate::tests_of!($fabric, sizes:
+            m09_the_limit_is_inherited_two_levels_down,
+            m09_an_oversize_request_is_refused_to_its_sender,
+            m09_the_asker_wakes_when_the_reply_is_oversize,
+            m09_a_tighter_limit_below_holds_in_both_directions,
+            m09_a_limit_below_one_frame_holds,
+            r09_a_message_over_the_limit_leaves_the_link_up,
+        );
+        $crate::tests_of!($fabric, watching:
+            r10_each_reason_reaches_near_and_far_watchers,
+            r04_watching_the_dead_tells_at_once,
+            r03_a_notice_comes_after_the_last_message_over_a_saturated_link,
+            r03_a_loss_over_a_saturated_link_reaches_every_watcher,
+            r11_unwatch_then_stop_brings_no_notice,
+            r11_racing_unwatches_leave_one_outcome_each,
+            r11_every_watcher_is_told_once,
+            r12_a_silent_peer_is_found_within_the_detection_time,
+            r12_a_short_silence_costs_no_link,
+            r13_ups_and_downs_alternate_under_flapping,
+            r11_watches_that_race_a_loss_are_told,
+            r19_a_lost_watcher_leaves_no_watch_behind,
+        );
+        $crate::tests_of!($fabric, wire:
+            r05_malformed_control_messages_drop_the_link_that_sent_them,
+            r05_garbage_instead_of_an_opening_gets_no_link,
+            r06_broken_fragments_end_their_body_alone,
+            r06_interleaved_bodies_arrive_whole,
+            r06_a_total_over_the_limit_is_refused_at_the_first_fragment,
+            r06_bodies_up_to_the_limit_arrive_whole,
+            r06_large_answers_arrive_whole,
+            r16_an_undecodable_message_is_answered_alone,
+            r16_an_undecodable_answer_fails_one_call,
+            dead_case_12_a_used_up_hop_limit_is_a_loop,
+            dead_case_11_a_full_mailbox_says_so,
+        );
+    };
+}
