@@ -1,24 +1,22 @@
-//! What a link carries, how it ends, and what a flood of newcomers does to it: nothing.
+//! What a link carries, and how it ends.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 mod support;
 
 use std::{
-    io,
-    net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use actogen_core::id::{ContextId, StreamId};
 use actogen_runtime::transport::{
-    BoxFuture, DialError, Incoming, LinkEnd, StreamReader, StreamWriter, Transport,
+    DialError, Incoming, LinkEnd, StreamReader, StreamWriter, Transport,
 };
-use actogen_transport_quic::{DatagramSocket, MeshAuthority, Mtu, QuicOptions, QuicTransport};
+use actogen_transport_quic::{MeshAuthority, Mtu, QuicOptions, QuicTransport};
 use bytes::Bytes;
 use support::*;
 
@@ -40,61 +38,6 @@ async fn read_all(reader: &mut dyn StreamReader) -> Vec<u8> {
 
 async fn write(writer: &mut dyn StreamWriter, bytes: impl Into<Bytes>) {
     soon("room", writer.write(bytes.into())).await.unwrap();
-}
-
-/// A UDP socket whose receiving a test can break, as a network would: nobody is told.
-#[derive(Debug)]
-struct Leaky {
-    socket: tokio::net::UdpSocket,
-    fate: fn(&[u8]) -> Fate,
-    deaf: AtomicBool,
-    sent: AtomicUsize,
-}
-
-#[derive(PartialEq)]
-enum Fate {
-    Arrives,
-    Vanishes,
-}
-
-impl Leaky {
-    async fn new(fate: fn(&[u8]) -> Fate) -> Arc<Self> {
-        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        Arc::new(Self { socket, fate, deaf: AtomicBool::new(false), sent: AtomicUsize::new(0) })
-    }
-
-    fn dial_only(self: &Arc<Self>) -> QuicOptions {
-        dial_only().with_socket(self.clone())
-    }
-}
-
-impl DatagramSocket for Leaky {
-    fn try_send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
-        self.sent.fetch_add(1, Ordering::Relaxed);
-        self.socket.try_send_to(datagram, to).map(drop)
-    }
-
-    fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        loop {
-            let (length, from) = self.socket.try_recv_from(buffer)?;
-            let arrives = (self.fate)(&buffer[..length]) == Fate::Arrives;
-            if arrives && !self.deaf.load(Ordering::Relaxed) {
-                return Ok((length, from));
-            }
-        }
-    }
-
-    fn readable(self: Arc<Self>) -> BoxFuture<'static, io::Result<()>> {
-        Box::pin(async move { self.socket.readable().await })
-    }
-
-    fn writable(self: Arc<Self>) -> BoxFuture<'static, io::Result<()>> {
-        Box::pin(async move { self.socket.writable().await })
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
 }
 
 #[tokio::test]
@@ -390,74 +333,4 @@ fn a_link_is_driven_by_the_runtime_of_its_transport_whoever_dials() {
         assert_eq!(accepted.readers[0].read().await.unwrap().unwrap(), "hello");
         acceptor.close().await;
     });
-}
-
-/// 1,000 newcomers begin a handshake and hear nothing of what `fate` drops, so none of them ends it; an honest one gets in at once.
-async fn flood(fate: fn(&[u8]) -> Fate, under_way: impl Fn(&QuicTransport) -> bool) {
-    const FLOOD: usize = 1000;
-    let authority = mesh();
-    let acceptor = Arc::new(root(&authority, listen()));
-    let mut options = Leaky::new(fate).await.dial_only();
-    options.handshake_time = Duration::from_secs(60);
-    options.detection_time = Duration::from_secs(60);
-    let flood = Arc::new(QuicTransport::bind(node(&authority, 1), options).unwrap());
-    let attempts: Vec<_> = (0..FLOOD)
-        .map(|_| {
-            let (flood, endpoint) = (flood.clone(), acceptor.endpoint().unwrap());
-            tokio::spawn(async move { flood.dial(endpoint, None).await })
-        })
-        .collect();
-    until("flood", || under_way(&acceptor)).await;
-    let honest = QuicTransport::bind(node(&authority, 2), dial_only()).unwrap();
-    let begin = Instant::now();
-    let (_, accepted) = link(&honest, &acceptor).await;
-    assert_eq!(accepted.peer, ContextId(2));
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(1), "the honest one waited {took:?}");
-    assert!(attempts.iter().all(|attempt| !attempt.is_finished()), "a flooding handshake ended");
-    for attempt in attempts {
-        attempt.abort();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn m22_a_thousand_half_open_handshakes_from_made_up_addresses_hold_up_nobody() {
-    flood(
-        |_| Fate::Vanishes,
-        |acceptor| acceptor.retried() as usize + acceptor.handshakes() >= 1000,
-    )
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn m22_a_thousand_half_open_handshakes_from_real_addresses_hold_up_nobody() {
-    // They answer the request to prove their address (a retry packet, RFC 9000, section 17.2.5) and fall silent then.
-    let only_retries = |datagram: &[u8]| {
-        if datagram[0] & 0xf0 == 0xf0 { Fate::Arrives } else { Fate::Vanishes }
-    };
-    flood(only_retries, |acceptor| acceptor.handshakes() >= 1000).await;
-}
-
-#[tokio::test]
-async fn m22_handshakes_over_the_limit_are_refused_and_end_by_themselves() {
-    let authority = mesh();
-    let mut listening = listen();
-    listening.max_handshakes = 4;
-    listening.handshake_time = Duration::from_millis(500);
-    let acceptor = root(&authority, listening);
-    let socket = Leaky::new(|_| Fate::Vanishes).await;
-    let silent = Arc::new(QuicTransport::bind(node(&authority, 1), socket.dial_only()).unwrap());
-    let attempts: Vec<_> = (0..5)
-        .map(|_| {
-            let (silent, endpoint) = (silent.clone(), acceptor.endpoint().unwrap());
-            tokio::spawn(async move { silent.dial(endpoint, None).await })
-        })
-        .collect();
-    until("refusal", || acceptor.refused().busy >= 1).await;
-    until("end of the handshakes", || acceptor.refused().slow >= 4).await;
-    for attempt in attempts {
-        attempt.abort();
-    }
-    until("a free place", || acceptor.handshakes() < 4).await;
-    only_the_honest_get_in(&authority, &acceptor).await;
 }

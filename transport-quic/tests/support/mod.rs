@@ -4,14 +4,20 @@
 #![allow(unreachable_pub, reason = "a module of test binaries has no outside")]
 
 use std::{
+    io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use actogen_core::id::ContextId;
-use actogen_runtime::transport::{Authority, DialError, Incoming, Link, Transport};
-use actogen_transport_quic::{JoinKey, MeshAuthority, NodeIdentity, QuicOptions, QuicTransport};
+use actogen_runtime::transport::{Authority, BoxFuture, DialError, Incoming, Link, Transport};
+use actogen_transport_quic::{
+    DatagramSocket, JoinKey, MeshAuthority, NodeIdentity, QuicOptions, QuicTransport,
+};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, PKCS_ED25519, SanType};
 use rustls::{
     DigitallySignedStruct, SignatureScheme,
@@ -89,6 +95,61 @@ pub async fn only_the_honest_get_in(authority: &MeshAuthority, acceptor: &QuicTr
     let (_, accepted) = link(&honest, acceptor).await;
     assert_eq!(accepted.peer, ContextId(77));
     honest.close().await;
+}
+
+/// A UDP socket whose receiving a test can break, as a network would: nobody is told.
+#[derive(Debug)]
+pub struct Leaky {
+    socket: tokio::net::UdpSocket,
+    fate: fn(&[u8]) -> Fate,
+    pub deaf: AtomicBool,
+    pub sent: AtomicUsize,
+}
+
+#[derive(PartialEq)]
+pub enum Fate {
+    Arrives,
+    Vanishes,
+}
+
+impl Leaky {
+    pub async fn new(fate: fn(&[u8]) -> Fate) -> Arc<Self> {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Arc::new(Self { socket, fate, deaf: AtomicBool::new(false), sent: AtomicUsize::new(0) })
+    }
+
+    pub fn dial_only(self: &Arc<Self>) -> QuicOptions {
+        dial_only().with_socket(self.clone())
+    }
+}
+
+impl DatagramSocket for Leaky {
+    fn try_send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        self.socket.try_send_to(datagram, to).map(drop)
+    }
+
+    fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            let (length, from) = self.socket.try_recv_from(buffer)?;
+            let arrives = (self.fate)(&buffer[..length]) == Fate::Arrives;
+            if arrives && !self.deaf.load(Ordering::Relaxed) {
+                return Ok((length, from));
+            }
+        }
+    }
+
+    fn readable(self: Arc<Self>) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(async move { self.socket.readable().await })
+    }
+
+    fn writable(self: Arc<Self>) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(async move { self.socket.writable().await })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
 }
 
 /// A certificate as some authority would issue it, with what a test makes wrong about it.
