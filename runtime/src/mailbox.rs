@@ -152,10 +152,10 @@ impl Mailboxes {
 
     /// Ends a mailbox; gives those who watched it. `None` when it has ended before.
     pub(crate) fn unbind(&self, handle: Handle, reason: &StopReason) -> Option<Vec<Watcher>> {
-        let (_, bound) = self.bound.remove(&handle)?;
-        self.names.lock().retain(|_, named| named.handle != handle);
-        {
+        let bound = {
+            // Whoever finds nothing bound looks here next, and waits for this lock: what has ended never seems not to have been.
             let mut stopped = self.stopped.lock();
+            let (_, bound) = self.bound.remove(&handle)?;
             stopped.reasons.insert(handle, reason.clone());
             stopped.order.push_back(handle);
             if stopped.order.len() > self.tombstones
@@ -163,7 +163,9 @@ impl Mailboxes {
             {
                 stopped.reasons.remove(&oldest);
             }
-        }
+            bound
+        };
+        self.names.lock().retain(|_, named| named.handle != handle);
         let watchers = bound.watchers.lock().take().unwrap_or_default();
         *self.watched.lock() -= watchers.len();
         self.ended.notify_waiters();
@@ -285,6 +287,25 @@ mod tests {
         assert_eq!(mailboxes.unbind(handle, &StopReason::Killed), Some(vec![watcher(1)]));
         assert_eq!(mailboxes.unbind(handle, &StopReason::Normal), None);
         assert_eq!(mailboxes.watch(handle, watcher(1)), Watching::Over(StopReason::Killed));
+        assert_eq!(mailboxes.watched(), 0);
+    }
+
+    #[test]
+    fn what_ends_this_moment_is_bound_or_over_and_never_unheard_of() {
+        let mailboxes = Mailboxes::new(2000, 2);
+        for n in 0..1000 {
+            let handle = Handle(4000 + n);
+            mailboxes.bind(handle, Arc::new(Nowhere), Policy::Anyone);
+            std::thread::scope(|threads| {
+                threads.spawn(|| mailboxes.unbind(handle, &StopReason::Killed));
+                loop {
+                    match mailboxes.watch(handle, watcher(1)) {
+                        Watching::Over(reason) => break assert_eq!(reason, StopReason::Killed),
+                        _ => mailboxes.unwatch(handle, watcher(1)),
+                    }
+                }
+            });
+        }
         assert_eq!(mailboxes.watched(), 0);
     }
 
