@@ -193,23 +193,25 @@ impl Mailboxes {
     }
 
     pub(crate) fn unwatch(&self, handle: Handle, watcher: Watcher) {
-        self.retain_watchers(|of, held| of != handle || held != watcher);
+        if let Some(bound) = self.get(handle) {
+            self.retain_watchers(&bound, |held| held != watcher);
+        }
     }
 
     /// Forgets the watches of contexts that are gone.
     pub(crate) fn forget_watchers(&self, gone: impl Fn(ContextId) -> bool) {
         if *self.watched.lock() > 0 {
-            self.retain_watchers(|_, held| !gone(held.context));
+            for bound in &self.bound {
+                self.retain_watchers(&bound, |held| !gone(held.context));
+            }
         }
     }
 
-    fn retain_watchers(&self, keep: impl Fn(Handle, Watcher) -> bool) {
-        for entry in &self.bound {
-            if let Some(watchers) = entry.watchers.lock().as_mut() {
-                let before = watchers.len();
-                watchers.retain(|&held| keep(*entry.key(), held));
-                *self.watched.lock() -= before - watchers.len();
-            }
+    fn retain_watchers(&self, bound: &Bound, keep: impl Fn(Watcher) -> bool) {
+        if let Some(watchers) = bound.watchers.lock().as_mut() {
+            let before = watchers.len();
+            watchers.retain(|&held| keep(held));
+            *self.watched.lock() -= before - watchers.len();
         }
     }
 
@@ -292,20 +294,24 @@ mod tests {
 
     #[test]
     fn what_ends_this_moment_is_bound_or_over_and_never_unheard_of() {
-        let mailboxes = Mailboxes::new(2000, 2);
-        for n in 0..1000 {
-            let handle = Handle(4000 + n);
+        const MANY: u64 = 50_000;
+        let mailboxes = Mailboxes::new(MANY as usize, 2);
+        let handles = || (0..MANY).map(|n| Handle(4000 + n));
+        for handle in handles() {
             mailboxes.bind(handle, Arc::new(Nowhere), Policy::Anyone);
-            std::thread::scope(|threads| {
-                threads.spawn(|| mailboxes.unbind(handle, &StopReason::Killed));
+        }
+        std::thread::scope(|threads| {
+            threads
+                .spawn(|| handles().for_each(|h| drop(mailboxes.unbind(h, &StopReason::Killed))));
+            for handle in handles() {
                 loop {
                     match mailboxes.watch(handle, watcher(1)) {
                         Watching::Over(reason) => break assert_eq!(reason, StopReason::Killed),
                         _ => mailboxes.unwatch(handle, watcher(1)),
                     }
                 }
-            });
-        }
+            }
+        });
         assert_eq!(mailboxes.watched(), 0);
     }
 
