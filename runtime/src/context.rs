@@ -217,6 +217,7 @@ impl Context {
     /// Ends a mailbox and tells those who watch it, behind all that it has sent them. Does nothing when it has ended before.
     pub fn unbind(&self, handle: Handle, reason: &StopReason) {
         if let Some(watchers) = self.0.mailboxes.unbind(handle, reason) {
+            self.routes().next_generation();
             for watcher in watchers {
                 self.notify_watcher(watcher, reason);
             }
@@ -242,6 +243,7 @@ impl Context {
             }
             running
         });
+        self.routes().next_generation();
     }
 
     /// Says that the parent's process is gone, as a launched process learns from its life line before the link falls silent: cuts

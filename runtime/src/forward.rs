@@ -44,6 +44,8 @@ pub(crate) struct Inbound {
     reassembly: Arc<Mutex<Reassembly>>,
     /// Long bodies that found no room on the way onward: what is still to come of them goes no further.
     given_up: VecDeque<(ContextId, u64)>,
+    /// Who spoke last on this stream and might, under this generation of routes.
+    spoke: Option<(u64, Origin)>,
     /// Envelopes for one mailbox, handed over together.
     batch: Vec<Envelope>,
     batch_for: Option<Arc<Bound>>,
@@ -67,7 +69,8 @@ impl Inbound {
         reassembly: Arc<Mutex<Reassembly>>,
     ) -> Self {
         let (given_up, batch) = (VecDeque::new(), Vec::new());
-        Self { context, link, stream, reassembly, given_up, batch, batch_for: None }
+        let (spoke, batch_for) = (None, None);
+        Self { context, link, stream, reassembly, given_up, spoke, batch, batch_for }
     }
 
     /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
@@ -102,12 +105,7 @@ impl Inbound {
     }
 
     fn envelope(&mut self, header: Header, payload: Bytes) {
-        let origin = match judge::origin(
-            self.context.routes(),
-            self.link.id,
-            self.link.neighbour(),
-            &header,
-        ) {
+        let origin = match self.origin(&header) {
             Ok(origin) => origin,
             Err(offence) => {
                 self.context.offence(&offence);
@@ -134,6 +132,25 @@ impl Inbound {
             Verdict::Forward(link) => self.forward(link, header, origin, payload),
             Verdict::Dead(dead) => self.kill(&header, origin, &dead),
         }
+    }
+
+    /// Judges for whom a frame speaks. What one sender sends in a row is judged once, as long as no route changes.
+    fn origin(&mut self, header: &Header) -> Result<Origin, Offence> {
+        let generation = self.context.routes().generation();
+        if let Some((judged, origin)) = self.spoke
+            && judged == generation
+            && header.source.unwrap_or(self.link.peer) == origin.source
+            && header.authority.unwrap_or(origin.source) == origin.authority
+        {
+            return Ok(origin);
+        }
+        let neighbour = self.link.neighbour();
+        let origin = judge::origin(self.context.routes(), self.link.id, neighbour, header)?;
+        // A router's word may speak for whom its link led to last; nothing else may.
+        if header.kind != Kind::Dead {
+            self.spoke = Some((generation, origin));
+        }
+        Ok(origin)
     }
 
     fn forward(

@@ -53,5 +53,5 @@ pub use counters::Stats;
 pub use enrol::{Admission, EnrolRequest};
 pub use join::AdoptError;
 pub use router::Holdings;
-pub use send::{AwayLink, Call, Encoded, LocalMailbox, PostError, Way};
+pub use send::{AwayLink, Call, Encoded, KnownWay, LocalMailbox, PostError, Way};
 pub use watching::{Ended, Watch};

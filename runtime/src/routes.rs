@@ -3,7 +3,10 @@
 //! The Router actor is the only writer. A reader gets clones of `Arc`s; nothing of the map is held across an `await` or a
 //! second access.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use actogen_core::{
     ContextId, Dead, DeadReason, Incarnation, LinkId, StreamId,
@@ -28,6 +31,8 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct Routes {
     me: ContextId,
+    /// Raised by whatever may make a way that somebody has found another one, or none.
+    generation: AtomicU64,
     incarnation: Incarnation,
     routes: DashMap<ContextId, Entry>,
     parent: RwLock<Option<Arc<LinkState>>>,
@@ -43,6 +48,7 @@ impl Routes {
     pub(crate) fn new(me: ContextId, incarnation: Incarnation, tombstones: usize) -> Self {
         Self {
             me,
+            generation: AtomicU64::new(0),
             incarnation,
             routes: DashMap::new(),
             parent: RwLock::new(None),
@@ -51,6 +57,16 @@ impl Routes {
             losses: DashMap::new(),
             addressed: DashSet::new(),
         }
+    }
+
+    /// Ways found under another generation may lead nowhere now.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes everybody look for their ways again. Called behind the change.
+    pub(crate) fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The link with this id, if it leads to `context` or is the parent's: what a judgement named a moment ago.
@@ -71,6 +87,7 @@ impl Routes {
     ) {
         self.tombstones.write().raise_if(context, |stone| stone.link == link.id);
         self.routes.insert(context, Entry { link, incarnation });
+        self.next_generation();
     }
 
     pub(crate) fn remove(&self, context: ContextId) {
@@ -78,6 +95,7 @@ impl Routes {
             let tombstone = Tombstone { link: entry.link.id, incarnation: entry.incarnation };
             self.tombstones.write().bury(context, tombstone);
         }
+        self.next_generation();
         self.addressed.retain(|&(_, addressed)| addressed != context);
     }
 
@@ -115,6 +133,7 @@ impl Routes {
 
     pub(crate) fn linger(&self, link: LinkId, context: ContextId) {
         self.lingering.write().begin(link, context);
+        self.next_generation();
     }
 
     pub(crate) fn passed(&self, link: LinkId, stream: StreamId, contexts: &[ContextId]) {
@@ -122,10 +141,13 @@ impl Routes {
         for &context in contexts {
             lingering.passed(link, stream, context);
         }
+        drop(lingering);
+        self.next_generation();
     }
 
     pub(crate) fn set_parent(&self, link: Option<Arc<LinkState>>) {
         *self.parent.write() = link;
+        self.next_generation();
     }
 
     pub(crate) fn parent_link(&self) -> Option<Arc<LinkState>> {

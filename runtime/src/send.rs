@@ -47,7 +47,7 @@ pub enum PostError {
 }
 
 /// Where a message for an address goes from here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Way {
     /// Into a mailbox of this context.
     Here(LocalMailbox),
@@ -56,7 +56,7 @@ pub enum Way {
 }
 
 /// A mailbox of this context, found bound.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalMailbox {
     bound: Arc<Bound>,
     handle: Handle,
@@ -80,13 +80,38 @@ impl LocalMailbox {
 }
 
 /// A link that leads towards an address.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct AwayLink {
     link: Arc<LinkState>,
     to: Address,
 }
 
+/// A way as it was found, for the next message to the same address.
+#[derive(Debug)]
+pub struct KnownWay {
+    generation: u64,
+    way: Way,
+}
+
 impl Context {
+    /// Finds the way to an address, or takes the known one while nothing has changed that could make it another.
+    ///
+    /// # Errors
+    /// As [`Self::way`]; then nothing is known.
+    pub fn way_known<'a>(
+        &self,
+        to: Address,
+        known: &'a mut Option<KnownWay>,
+    ) -> Result<&'a Way, Dead> {
+        // Read before the search, so that a change during it makes what is found an old way.
+        let generation = self.routes().generation();
+        let found = match known.take() {
+            Some(known) if known.generation == generation => known,
+            _ => KnownWay { generation, way: self.way(to)? },
+        };
+        Ok(&known.insert(found).way)
+    }
+
     /// Finds the way to an address.
     ///
     /// # Errors

@@ -61,6 +61,7 @@ impl Context {
             self.unbind(handle, &StopReason::Shutdown);
         }
         self.0.phase.send_replace(Phase::Down);
+        self.routes().next_generation();
     }
 
     /// Asks the receivers to end and waits for their stop hooks; then their watchers are told. Mailboxes whose receivers take longer
