@@ -13,7 +13,7 @@ use actogen_core::{
     wire::{self, Header},
 };
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 /// The most bytes that the writer takes at once.
@@ -101,6 +101,8 @@ struct State {
     closed: bool,
     /// The writer has taken a chunk and not yet come back for the next.
     writing: bool,
+    /// The writer has found nothing and waits for work. Whoever brings some clears it and wakes the writer; the others need not.
+    parked: bool,
 }
 
 impl State {
@@ -201,8 +203,7 @@ impl Lane {
             state.seal();
             state.envelopes += 1;
         }
-        drop(state);
-        self.work.notify_one();
+        self.wake_writer(state);
         Ok(())
     }
 
@@ -215,8 +216,15 @@ impl Lane {
         state.filling.frames.extend_from_slice(frames);
         state.held += frames.len();
         state.seal();
+        self.wake_writer(state);
+    }
+
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        let parked = std::mem::take(&mut state.parked);
         drop(state);
-        self.work.notify_one();
+        if parked {
+            self.work.notify_one();
+        }
     }
 
     /// Waits until a sender that found the lane full may try again.
@@ -255,6 +263,7 @@ impl Lane {
                 if state.closed {
                     return None;
                 }
+                state.parked = true;
             }
             self.work.notified().await;
         }
@@ -289,8 +298,7 @@ impl Lane {
             state.large_held = 0;
             state.writing = false;
         }
-        drop(state);
-        self.work.notify_one();
+        self.wake_writer(state);
         self.room.notify_waiters();
         self.idle.notify_waiters();
     }
