@@ -23,6 +23,7 @@ use crate::{
     intake::Intake,
     message::{Body, Codec, Inbound, RemoteMessage, Tag},
     pump::{Answer, InFlight, Pump},
+    scratch,
 };
 
 /// An actor that other contexts can reach. Derive it; the handlers stay plain actix handlers:
@@ -83,8 +84,17 @@ pub struct Turn<'a, A: RemoteActor> {
     pub(crate) ctx: &'a mut ActixContext<A>,
     pub(crate) intake: &'a Intake<A>,
     pub(crate) in_flight: &'a mut InFlight<A>,
+    pub(crate) scope: &'a DecodingScope,
+    /// Messages handed to handlers and not yet counted.
+    pub(crate) delivered: u64,
     /// The text of the panic that ended the handler.
     pub(crate) panic: Option<String>,
+}
+
+impl<A: RemoteActor> Turn<'_, A> {
+    pub(crate) fn count_delivered(&mut self) {
+        self.intake.context().count_delivered(std::mem::take(&mut self.delivered));
+    }
 }
 
 impl<A: RemoteActor> std::fmt::Debug for Turn<'_, A> {
@@ -141,11 +151,10 @@ fn open<A: RemoteActor, M: RemoteMessage>(
             Err(_) => Err(format!("a value that is no `{}` was sent under its tag", M::NAME)),
         },
         EnvelopeBody::Bytes(bytes) => match Codec::from_number(envelope.codec) {
-            Some(codec) => {
-                let _scope = DecodingScope::enter(context);
-                M::decode(codec, &bytes)
-                    .map_err(|error| format!("the body is no `{}`: {error}", M::NAME))
-            }
+            Some(codec) => turn
+                .scope
+                .decode(|| M::decode(codec, &bytes))
+                .map_err(|error| format!("the body is no `{}`: {error}", M::NAME)),
             None => Err(format!("this build has no codec {}", envelope.codec)),
         },
     };
@@ -204,7 +213,11 @@ fn run<A, M>(
     M: Message<Result: Body> + 'static,
     <A as Handler<M>>::Result: 'static,
 {
-    turn.intake.context().count_delivered(1);
+    turn.delivered += 1;
+    if reply.is_some() {
+        // Whoever hears the answer may look at the counters next.
+        turn.count_delivered();
+    }
     match catch_unwind(AssertUnwindSafe(|| actor.handle(message, turn.ctx))) {
         Ok(result) => respond::<A, M, _>(result, codec, reply, turn),
         Err(panic) => {
@@ -273,10 +286,10 @@ pub(crate) fn answer<T: Body>(reply: Option<ReplyPort>, codec: Codec, value: T) 
     if reply.is_local() {
         return reply.local(Box::new(value));
     }
-    match value.encode(codec) {
-        Ok(bytes) => reply.value(&bytes),
+    scratch::with(|bytes| match value.encode(codec, bytes) {
+        Ok(()) => reply.value(bytes),
         Err(error) => reply.failed(&format!("the reply cannot be encoded: {error}")),
-    }
+    });
 }
 
 pub(crate) fn fail(reply: Option<ReplyPort>, panic: &(dyn Any + Send)) {

@@ -1,55 +1,82 @@
 //! Addresses of actors, as values: cloned, compared, sent in messages, printed without giving the capability away.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     marker::PhantomData,
+    sync::Arc,
 };
 
-use actogen_runtime::core::{Address, ContextId};
+use actogen_runtime::{
+    KnownWay,
+    core::{Address, ContextId},
+};
+use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::message::{MessageOf, RemoteMessage};
 
 thread_local! {
-    /// The context in which a message is being decoded right now, for the addresses in it. Set for the synchronous call of the
-    /// decoder only: the single exception to "no statics" (ARCHITECTURE.md).
-    static DECODING: RefCell<Option<actogen_runtime::Context>> = const { RefCell::new(None) };
+    /// The context whose messages are being decoded on this thread, for the addresses in them: the single exception to "no
+    /// statics" (ARCHITECTURE.md).
+    static SCOPE: RefCell<Option<actogen_runtime::Context>> = const { RefCell::new(None) };
+    /// Whether the decoder runs right now. Between two messages an author's code does, and its addresses belong to nobody.
+    static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Makes addresses that are decoded on this thread belong to a context, until it is dropped. Scopes nest.
+/// Makes the addresses in what [`Self::decode`] decodes belong to a context. Made once for many messages; scopes nest.
 pub(crate) struct DecodingScope {
     outer: Option<actogen_runtime::Context>,
+    outer_decodes: bool,
 }
 
 impl DecodingScope {
-    pub(crate) fn enter(context: &actogen_runtime::Context) -> Self {
-        Self { outer: DECODING.replace(Some(context.clone())) }
+    pub(crate) fn of(context: &actogen_runtime::Context) -> Self {
+        let outer = SCOPE.replace(Some(context.clone()));
+        Self { outer, outer_decodes: DECODING.replace(false) }
+    }
+
+    /// Runs a decoder, which must catch its panics.
+    pub(crate) fn decode<T>(&self, decoder: impl FnOnce() -> T) -> T {
+        DECODING.set(true);
+        let outcome = decoder();
+        DECODING.set(false);
+        outcome
+    }
+
+    fn current() -> Option<actogen_runtime::Context> {
+        // At the end of a thread the values may be gone already.
+        let decodes = DECODING.try_with(Cell::get).unwrap_or(false);
+        decodes.then(|| SCOPE.try_with(|scope| scope.borrow().clone()).ok().flatten()).flatten()
     }
 }
 
 impl Drop for DecodingScope {
     fn drop(&mut self) {
         let outer = self.outer.take();
-        // At the end of a thread the value may be gone already.
-        let _ = DECODING.try_with(|decoding| decoding.replace(outer));
+        let _ = SCOPE.try_with(|scope| scope.replace(outer));
+        let _ = DECODING.try_with(|decoding| decoding.set(self.outer_decodes));
     }
 }
 
 /// What both kinds of address have in common: where, and through which context.
-#[derive(Clone)]
 pub(crate) struct Reach {
     pub(crate) address: Address,
     pub(crate) context: Option<actogen_runtime::Context>,
+    /// The way that the last message took. Whoever finds it in use by another looks for the way itself.
+    pub(crate) known: Mutex<Option<KnownWay>>,
 }
 
 impl Reach {
-    fn decoded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn new(address: Address, context: Option<actogen_runtime::Context>) -> Arc<Self> {
+        Arc::new(Self { address, context, known: Mutex::new(None) })
+    }
+
+    fn decoded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Self>, D::Error> {
         let address = Address::deserialize(deserializer)?;
-        let context = DECODING.try_with(|decoding| decoding.borrow().clone()).ok().flatten();
-        Ok(Self { address, context })
+        Ok(Self::new(address, DecodingScope::current()))
     }
 }
 
@@ -59,19 +86,19 @@ impl Reach {
 /// Whoever holds it may send to the actor, so printing it shows a digest of its handle only. One that was decoded outside of a
 /// message is unattached: sends fail with [`crate::SendError::Unattached`] until [`Self::attach`] gives it a context.
 pub struct Remote<A> {
-    pub(crate) reach: Reach,
+    pub(crate) reach: Arc<Reach>,
     _actor: PhantomData<fn(A)>,
 }
 
 /// The address of whatever actor accepts messages of type `M`.
 pub struct RemoteRecipient<M> {
-    pub(crate) reach: Reach,
+    pub(crate) reach: Arc<Reach>,
     _message: PhantomData<fn(M)>,
 }
 
 impl<A> Remote<A> {
     pub(crate) fn new(address: Address, context: Option<actogen_runtime::Context>) -> Self {
-        Self { reach: Reach { address, context }, _actor: PhantomData }
+        Self { reach: Reach::new(address, context), _actor: PhantomData }
     }
 
     /// The same address, for senders that know one message of the actor only.
@@ -95,10 +122,10 @@ macro_rules! address {
 
             /// Attaches an address that was decoded outside of a message to a context, through which it then sends.
             #[must_use]
-            pub fn attach(mut self, context: &crate::Context) -> Self {
+            pub fn attach(self, context: &crate::Context) -> Self {
                 let context: &actogen_runtime::Context = context;
-                self.reach.context = Some(context.clone());
-                self
+                let reach = Reach::new(self.reach.address, Some(context.clone()));
+                Self { reach, $marker: PhantomData }
             }
         }
 
@@ -170,7 +197,7 @@ impl<A, M: MessageOf<A>> From<Remote<A>> for RemoteRecipient<M> {
 }
 
 impl<M: RemoteMessage> RemoteRecipient<M> {
-    pub(crate) fn reach(&self) -> &Reach {
+    pub(crate) fn reach(&self) -> &Arc<Reach> {
         &self.reach
     }
 }

@@ -42,6 +42,24 @@ struct Queue {
     idle: bool,
 }
 
+/// What envelopes count against a mailbox's bounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Load {
+    pub(crate) messages: usize,
+    bytes: usize,
+}
+
+impl Load {
+    fn of(envelope: &Envelope) -> Self {
+        Self { messages: 1, bytes: envelope.charge }
+    }
+
+    pub(crate) fn add(&mut self, envelope: &Envelope) {
+        self.messages += 1;
+        self.bytes += envelope.charge;
+    }
+}
+
 /// One actor's intake.
 pub(crate) struct Intake<A> {
     queue: Mutex<Queue>,
@@ -111,10 +129,10 @@ impl<A: RemoteActor> Intake<A> {
         queue.idle = false;
     }
 
-    /// An envelope has been handed to its handler, or given up: its room is free.
-    pub(crate) fn release(&self, envelope: &Envelope) {
-        self.messages.fetch_sub(1, Ordering::AcqRel);
-        self.bytes.fetch_sub(envelope.charge, Ordering::AcqRel);
+    /// Envelopes have been handed to their handlers, or given up: their room is free.
+    pub(crate) fn release(&self, gone: Load) {
+        self.messages.fetch_sub(gone.messages, Ordering::AcqRel);
+        self.bytes.fetch_sub(gone.bytes, Ordering::AcqRel);
         // Whoever waits is let on when much has drained, not for each message.
         if self.pressed.load(Ordering::Acquire) && !self.is_over(RESUME_MARK) {
             self.pressed.store(false, Ordering::Release);
@@ -174,18 +192,9 @@ impl<A: RemoteActor> Intake<A> {
         });
     }
 
-    fn reserve(&self, charge: usize) -> bool {
-        let limits = self.context.limits();
-        let (messages, bytes) =
-            (self.messages.load(Ordering::Acquire), self.bytes.load(Ordering::Acquire));
-        // One more is taken as long as the bound is not reached, however large it is: a message larger than what is left, or than
-        // the whole bound, could not be received by a busy actor otherwise.
-        let fits = messages < limits.mailbox_messages && bytes < limits.mailbox_bytes;
-        if fits {
-            self.messages.fetch_add(1, Ordering::AcqRel);
-            self.bytes.fetch_add(charge, Ordering::AcqRel);
-        }
-        fits
+    fn load(&self) -> Load {
+        let (messages, bytes) = (&self.messages, &self.bytes);
+        Load { messages: messages.load(Ordering::Acquire), bytes: bytes.load(Ordering::Acquire) }
     }
 
     pub(crate) fn note_panic(&self, text: String) {
@@ -212,7 +221,7 @@ impl<A: RemoteActor> Intake<A> {
         };
         let reason = self.reason.lock().get_or_insert(fallback).clone();
         for envelope in left.drain(..).chain(waiting) {
-            self.release(&envelope);
+            self.release(Load::of(&envelope));
             self.refuse_stopped(envelope, &reason);
         }
         self.room.notify_waiters();
@@ -266,13 +275,23 @@ impl<A: RemoteActor> Intake<A> {
             if queue.closed {
                 refused.append(batch);
             } else {
+                let limits = self.context.limits();
+                let (held, mut taken) = (self.load(), Load::default());
                 for envelope in batch.drain(..) {
-                    if self.reserve(envelope.charge) {
+                    // One more is taken as long as the bound is not reached, however large it is: a message larger than what is
+                    // left, or than the whole bound, could not be received by a busy actor otherwise.
+                    if held.messages + taken.messages < limits.mailbox_messages
+                        && held.bytes + taken.bytes < limits.mailbox_bytes
+                    {
+                        taken.add(&envelope);
                         queue.waiting.push_back(envelope);
                     } else {
                         refused.push(envelope);
                     }
                 }
+                // Before the pump can see them: it gives their room back. The queue's lock keeps others who add away.
+                self.messages.fetch_add(taken.messages, Ordering::AcqRel);
+                self.bytes.fetch_add(taken.bytes, Ordering::AcqRel);
             }
             let wake = !queue.waiting.is_empty() && std::mem::replace(&mut queue.idle, false);
             (queue.closed, wake)

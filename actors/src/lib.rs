@@ -70,6 +70,7 @@ mod mesh;
 mod message;
 pub mod prelude;
 mod pump;
+mod scratch;
 mod send;
 mod spawn;
 

@@ -70,18 +70,23 @@ impl Codec {
     /// # Errors
     /// [`CodecError`] when the value has no form in this codec, or its `serialize` fails or panics.
     pub fn encode<T: Serialize>(self, value: &T) -> Result<Vec<u8>, CodecError> {
+        let mut out = Vec::with_capacity(64);
+        self.encode_into(value, &mut out)?;
+        Ok(out)
+    }
+
+    /// Encodes a value behind what `out` holds.
+    ///
+    /// # Errors
+    /// As [`Self::encode`]; part of the value may have been written then.
+    pub fn encode_into<T: Serialize>(self, value: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
         let encode = || match self {
-            Self::Postcard => postcard::to_extend(value, Vec::with_capacity(64))
+            Self::Postcard => postcard::serialize_with_flavor(value, Appending(out))
                 .map_err(|error| error.to_string()),
             #[cfg(feature = "json")]
-            Self::Json => serde_json::to_vec(value).map_err(|error| error.to_string()),
+            Self::Json => serde_json::to_writer(out, value).map_err(|error| error.to_string()),
             #[cfg(feature = "cbor")]
-            Self::Cbor => {
-                let mut out = Vec::with_capacity(64);
-                ciborium::into_writer(value, &mut out)
-                    .map(|()| out)
-                    .map_err(|error| error.to_string())
-            }
+            Self::Cbor => ciborium::into_writer(value, out).map_err(|error| error.to_string()),
         };
         caught("serialize", encode)
     }
@@ -114,6 +119,27 @@ impl Codec {
     }
 }
 
+/// Where postcard writes to.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Appending<'_> {
+    type Output = ();
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
 fn caught<T>(what: &str, code: impl FnOnce() -> Result<T, String>) -> Result<T, CodecError> {
     match catch_unwind(AssertUnwindSafe(code)) {
         Ok(outcome) => outcome.map_err(CodecError),
@@ -130,11 +156,11 @@ fn caught<T>(what: &str, code: impl FnOnce() -> Result<T, String>) -> Result<T, 
     note = "derive them: `#[derive(serde::Serialize, serde::Deserialize)]`"
 )]
 pub trait Body: Sized + Send + 'static {
-    /// Encodes the value; see [`Codec::encode`].
+    /// Encodes the value behind what `out` holds; see [`Codec::encode_into`].
     ///
     /// # Errors
     /// [`CodecError`].
-    fn encode(&self, codec: Codec) -> Result<Vec<u8>, CodecError>;
+    fn encode(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), CodecError>;
 
     /// Decodes a value; see [`Codec::decode`].
     ///
@@ -146,8 +172,8 @@ pub trait Body: Sized + Send + 'static {
 // Without serde's traits above this one, a type that lacks them gives one error, and that in this crate's own words.
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Body for T {
-    fn encode(&self, codec: Codec) -> Result<Vec<u8>, CodecError> {
-        codec.encode(self)
+    fn encode(&self, codec: Codec, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        codec.encode_into(self, out)
     }
 
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, CodecError> {

@@ -28,7 +28,8 @@ use tokio::time::Instant;
 
 use crate::{
     actor::{self, Attach, Envelope, RemoteActor, Turn},
-    intake::Intake,
+    address::DecodingScope,
+    intake::{Intake, Load},
     message::{Body, Codec},
 };
 
@@ -71,34 +72,59 @@ impl<A: RemoteActor> Pump<A> {
         ctx: &mut ActixContext<A>,
         task: &mut task::Context<'_>,
     ) -> Option<String> {
+        if self.taken.is_empty() && !self.intake.take(&mut self.taken) {
+            return None;
+        }
         let begun = Instant::now();
         let mut handled = 0_usize;
-        while !self.in_flight.is_full() {
-            let envelope = match self.taken.pop_front() {
-                Some(envelope) => envelope,
-                None if self.intake.take(&mut self.taken) => continue,
-                None => return None,
-            };
-            self.intake.release(&envelope);
-            let mut turn =
-                Turn { ctx, intake: &self.intake, in_flight: &mut self.in_flight, panic: None };
-            actor.dispatch(Envelope(envelope), &mut turn);
-            if turn.panic.is_some() {
-                return turn.panic;
+        // Given back to the mailbox from time to time: each time costs more than a small message does.
+        let mut gone = Load::default();
+        let scope = DecodingScope::of(self.intake.context());
+        let mut turn = Turn {
+            ctx,
+            intake: &self.intake,
+            in_flight: &mut self.in_flight,
+            scope: &scope,
+            delivered: 0,
+            panic: None,
+        };
+        let is_over = loop {
+            if turn.in_flight.is_full() {
+                break false;
             }
+            let Some(envelope) = self.taken.pop_front() else {
+                self.intake.release(std::mem::take(&mut gone));
+                if self.intake.take(&mut self.taken) {
+                    continue;
+                }
+                break false;
+            };
+            gone.add(&envelope);
+            actor.dispatch(Envelope(envelope), &mut turn);
             handled += 1;
-            if ctx.waiting() || self.intake.end_asked.load(Ordering::Acquire) {
-                return None;
+            let ends = turn.panic.is_some()
+                || turn.ctx.waiting()
+                || self.intake.end_asked.load(Ordering::Acquire);
+            if ends {
+                break false;
             }
             // The clock is read after messages 1, 2, 4, 8 and then every 16th: a slow handler ends the quantum at once, and fast
             // ones pay for little of it.
             let look = handled.is_multiple_of(16) || (handled < 16 && handled.is_power_of_two());
-            if handled >= QUANTUM || (look && begun.elapsed() > QUANTUM_TIME) {
-                self.rest(task);
-                return None;
+            if look {
+                self.intake.release(std::mem::take(&mut gone));
+                if handled >= QUANTUM || begun.elapsed() > QUANTUM_TIME {
+                    break true;
+                }
             }
+        };
+        turn.count_delivered();
+        let panic = turn.panic.take();
+        self.intake.release(gone);
+        if is_over {
+            self.rest(task);
         }
-        None
+        panic
     }
 
     /// Lets everything else have its turn. Waking oneself is no yield inside actix's loop, so a local task does it, behind what

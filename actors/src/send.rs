@@ -5,19 +5,22 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{self, Poll},
     time::Duration,
 };
 
 use actogen_runtime::{
-    Encoded, PostError, Way,
+    Call, Encoded, PostError, Way,
     core::{Dead, DeadReason, Handle, Handled},
     envelope::Outcome,
 };
+use tokio::time::Sleep;
 
 use crate::{
     address::{DecodingScope, Reach, Remote, RemoteRecipient},
     message::{Body, CodecError, MessageOf, RemoteMessage},
+    scratch,
 };
 
 /// Why a message was not sent, or a request not answered.
@@ -109,10 +112,16 @@ enum Attempt<M> {
     Failed(SendError<M>),
 }
 
-/// A message with its encoded form, once it has been made.
+/// A message, with its encoded form once an attempt has found no room for it.
 struct Parcel<M> {
     message: M,
     encoded: Option<Vec<u8>>,
+}
+
+impl<M> From<M> for Parcel<M> {
+    fn from(message: M) -> Self {
+        Self { message, encoded: None }
+    }
 }
 
 impl Reach {
@@ -124,46 +133,50 @@ impl Reach {
         let Some(context) = &self.context else {
             return Attempt::Failed(SendError::Unattached(parcel.message));
         };
-        match context.way(self.address) {
+        let (mut shared, mut unshared) = (self.known.try_lock(), None);
+        let known = shared.as_deref_mut().unwrap_or(&mut unshared);
+        match context.way_known(self.address, known) {
             Err(dead) => Attempt::Failed(SendError::Unsent(parcel.message, dead)),
-            Ok(Way::Here(here)) => {
+            Ok(way @ Way::Here(here)) => {
                 let size = size_of::<M>();
                 if !here.has_room(size) {
-                    return Attempt::NoRoom(parcel, Way::Here(here));
+                    return Attempt::NoRoom(parcel, way.clone());
                 }
                 context.count_sent(1);
-                context.post_local(&here, M::TAG.get(), Box::new(parcel.message), size, reply);
+                context.post_local(here, M::TAG.get(), Box::new(parcel.message), size, reply);
                 Attempt::Posted
             }
-            Ok(Way::Away(away)) => {
-                if parcel.encoded.is_none() {
-                    match parcel.message.encode(M::CODEC) {
-                        Ok(encoded) => parcel.encoded = Some(encoded),
-                        Err(error) => {
-                            return Attempt::Failed(SendError::Unencodable(parcel.message, error));
+            Ok(way @ Way::Away(away)) => {
+                let post = |body: &[u8]| {
+                    let (tag, codec) = (M::TAG.get(), M::CODEC.number());
+                    context.post_away(away, Encoded { tag, codec, body }, reply)
+                };
+                let outcome = match &parcel.encoded {
+                    Some(body) => Ok(post(body)),
+                    None => scratch::with(|body| {
+                        parcel.message.encode(M::CODEC, body)?;
+                        let outcome = post(body);
+                        if outcome == Err(PostError::Full) {
+                            parcel.encoded = Some(body.clone());
                         }
-                    }
-                }
-                let body = parcel.encoded.as_deref().unwrap_or_default();
-                let encoded = Encoded { tag: M::TAG.get(), codec: M::CODEC.number(), body };
-                match context.post_away(&away, encoded, reply) {
-                    Ok(()) => {
+                        Ok(outcome)
+                    }),
+                };
+                match outcome {
+                    Ok(Ok(())) => {
                         context.count_sent(1);
                         Attempt::Posted
                     }
-                    Err(PostError::Full) => Attempt::NoRoom(parcel, Way::Away(away)),
-                    Err(PostError::Dead(dead)) => {
+                    Ok(Err(PostError::Full)) => Attempt::NoRoom(parcel, way.clone()),
+                    Ok(Err(PostError::Dead(dead))) => {
                         Attempt::Failed(SendError::Unsent(parcel.message, dead))
                     }
-                    Err(error) => {
-                        let dead = Dead::new(
-                            DeadReason::NoRoute,
-                            Handled::No,
-                            context.id(),
-                            format!("{error:?}"),
-                        );
+                    Ok(Err(error)) => {
+                        let text = format!("{error:?}");
+                        let dead = Dead::new(DeadReason::NoRoute, Handled::No, context.id(), text);
                         Attempt::Failed(SendError::Unsent(parcel.message, dead))
                     }
+                    Err(error) => Attempt::Failed(SendError::Unencodable(parcel.message, error)),
                 }
             }
         }
@@ -179,7 +192,7 @@ impl Reach {
     }
 
     fn try_send<M: RemoteMessage>(&self, message: M) -> Result<(), SendError<M>> {
-        match self.attempt(Parcel { message, encoded: None }, None) {
+        match self.attempt(message.into(), None) {
             Attempt::Posted => Ok(()),
             Attempt::NoRoom(parcel, _) => Err(self.refused(SendError::Full(parcel.message))),
             Attempt::Failed(error) => Err(self.refused(error)),
@@ -188,7 +201,7 @@ impl Reach {
 
     fn do_send<M: RemoteMessage>(&self, message: M) {
         let Some(context) = &self.context else { return };
-        let dead = match self.attempt(Parcel { message, encoded: None }, None) {
+        let dead = match self.attempt(message.into(), None) {
             Attempt::Posted => return,
             Attempt::NoRoom(..) => Dead::new(
                 DeadReason::Congested,
@@ -205,49 +218,43 @@ impl Reach {
         context.dead_letter(self.address, M::TAG.get(), &dead);
     }
 
-    async fn post<M: RemoteMessage>(
+    /// Waits for room, and posts what an attempt has left.
+    async fn post_later<M: RemoteMessage>(
         &self,
-        message: M,
+        mut parcel: Parcel<M>,
+        mut way: Way,
         reply: Option<Handle>,
     ) -> Result<(), SendError<M>> {
-        let mut parcel = Parcel { message, encoded: None };
         loop {
+            match &way {
+                Way::Here(here) => here.room(size_of::<M>()).await,
+                Way::Away(away) => {
+                    if let Some(context) = &self.context {
+                        context.room(away).await;
+                    }
+                }
+            }
             match self.attempt(parcel, reply) {
                 Attempt::Posted => return Ok(()),
                 Attempt::Failed(error) => return Err(self.refused(error)),
-                Attempt::NoRoom(left, way) => {
-                    parcel = left;
-                    match &way {
-                        Way::Here(here) => here.room(size_of::<M>()).await,
-                        Way::Away(away) => {
-                            if let Some(context) = &self.context {
-                                context.room(away).await;
-                            }
-                        }
-                    }
-                }
+                Attempt::NoRoom(left, again) => (parcel, way) = (left, again),
             }
         }
     }
 
-    async fn request<M: RemoteMessage>(
-        self,
-        message: M,
-        limit: Option<Duration>,
+    /// Waits for room within the request's time, posts, and waits for the answer.
+    async fn request_later<M: RemoteMessage>(
+        self: Arc<Self>,
+        parcel: Parcel<M>,
+        way: Way,
+        mut call: Call,
+        limit: Duration,
     ) -> Result<M::Result, SendError<M>> {
-        let Some(context) = self.context.clone() else {
-            return Err(SendError::Unattached(message));
-        };
-        let limit = limit.unwrap_or(context.limits().request_time);
-        let mut call = match context.begin_call(self.address, None) {
-            Ok(call) => call,
-            Err(dead) => return Err(self.refused(SendError::Unsent(message, dead))),
-        };
         let exchange = async {
             let reply = call.reply_handle();
             tokio::select! {
                 biased;
-                posted = self.post(message, Some(reply)) => posted?,
+                posted = self.post_later(parcel, way, Some(reply)) => posted?,
                 // Its context was lost, or this one ends, while the request waited for room: it has not left.
                 outcome = &mut call => {
                     if let Outcome::Dead(dead) = outcome {
@@ -257,30 +264,36 @@ impl Reach {
                     return Err(SendError::Failed("an answer came before the request had left".into()));
                 }
             }
-            match call.await {
-                Outcome::Reply(bytes) => {
-                    let _scope = DecodingScope::enter(&context);
-                    M::Result::decode(M::CODEC, &bytes).map_err(SendError::BadAnswer)
-                }
-                Outcome::Local(value) => match value.downcast::<M::Result>() {
-                    Ok(value) => Ok(*value),
-                    Err(_) => {
-                        Err(SendError::Failed("the answer is a value of another type".into()))
-                    }
-                },
-                Outcome::Failed(text) => Err(SendError::Failed(text)),
-                Outcome::Dead(dead) => Err(SendError::Dead(dead)),
-            }
+            Ok(call.await)
         };
         match tokio::time::timeout(limit, exchange).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => self.answered(outcome?),
             Err(_) => Err(SendError::Timeout(limit)),
+        }
+    }
+
+    /// Takes an answer for what it is.
+    fn answered<M: RemoteMessage>(&self, outcome: Outcome) -> Result<M::Result, SendError<M>> {
+        match outcome {
+            Outcome::Reply(bytes) => {
+                let decode = || M::Result::decode(M::CODEC, &bytes);
+                let decoded = match &self.context {
+                    Some(context) => DecodingScope::of(context).decode(decode),
+                    None => decode(),
+                };
+                decoded.map_err(SendError::BadAnswer)
+            }
+            Outcome::Local(value) => match value.downcast::<M::Result>() {
+                Ok(value) => Ok(*value),
+                Err(_) => Err(SendError::Failed("the answer is a value of another type".into())),
+            },
+            Outcome::Failed(text) => Err(SendError::Failed(text)),
+            Outcome::Dead(dead) => Err(SendError::Dead(dead)),
         }
     }
 }
 
-type Answer<M> =
-    Pin<Box<dyn Future<Output = Result<<M as actix::Message>::Result, SendError<M>>> + Send>>;
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A request that is sent when it is first awaited. Dropping it gives the answer up.
 #[must_use = "a request is sent when it is awaited"]
@@ -289,14 +302,25 @@ pub struct Request<M: RemoteMessage> {
 }
 
 enum State<M: RemoteMessage> {
-    Unsent { reach: Box<Reach>, message: M, limit: Option<Duration> },
-    UnderWay(Answer<M>),
+    Unsent {
+        reach: Arc<Reach>,
+        message: M,
+        limit: Option<Duration>,
+    },
+    /// There was no room for it.
+    Waiting(Boxed<Result<M::Result, SendError<M>>>),
+    Sent {
+        reach: Arc<Reach>,
+        call: Call,
+        timer: Pin<Box<Sleep>>,
+        limit: Duration,
+    },
     Done,
 }
 
 impl<M: RemoteMessage> Request<M> {
-    fn new(reach: &Reach, message: M) -> Self {
-        Self { state: State::Unsent { reach: Box::new(reach.clone()), message, limit: None } }
+    fn new(reach: &Arc<Reach>, message: M) -> Self {
+        Self { state: State::Unsent { reach: reach.clone(), message, limit: None } }
     }
 
     /// Waits at most this long for the answer, instead of the context's limit for requests (30 s unless set).
@@ -305,6 +329,28 @@ impl<M: RemoteMessage> Request<M> {
             *limit = Some(time);
         }
         self
+    }
+}
+
+impl<M: RemoteMessage> State<M> {
+    /// Sends it, if it finds a way and room.
+    fn begin(reach: Arc<Reach>, message: M, limit: Option<Duration>) -> Result<Self, SendError<M>> {
+        let Some(context) = &reach.context else { return Err(SendError::Unattached(message)) };
+        let limit = limit.unwrap_or(context.limits().request_time);
+        let call = match context.begin_call(reach.address, None) {
+            Ok(call) => call,
+            Err(dead) => return Err(reach.refused(SendError::Unsent(message, dead))),
+        };
+        match reach.attempt(message.into(), Some(call.reply_handle())) {
+            Attempt::Posted => {
+                let timer = Box::pin(tokio::time::sleep(limit));
+                Ok(Self::Sent { reach, call, timer, limit })
+            }
+            Attempt::NoRoom(parcel, way) => {
+                Ok(Self::Waiting(Box::pin(reach.request_later(parcel, way, call, limit))))
+            }
+            Attempt::Failed(error) => Err(reach.refused(error)),
+        }
     }
 }
 
@@ -318,16 +364,23 @@ impl<M: RemoteMessage> Future for Request<M> {
             && let State::Unsent { reach, message, limit } =
                 std::mem::replace(&mut self.state, State::Done)
         {
-            self.state = State::UnderWay(Box::pin(reach.request(message, limit)));
+            self.state = State::begin(reach, message, limit)?;
         }
-        match &mut self.state {
-            State::UnderWay(answer) => {
-                let outcome = task::ready!(answer.as_mut().poll(cx));
-                self.state = State::Done;
-                Poll::Ready(outcome)
+        let outcome = match &mut self.state {
+            State::Waiting(answer) => task::ready!(answer.as_mut().poll(cx)),
+            State::Sent { reach, call, timer, limit } => match Pin::new(call).poll(cx) {
+                Poll::Ready(outcome) => reach.answered(outcome),
+                Poll::Pending => {
+                    task::ready!(timer.as_mut().poll(cx));
+                    Err(SendError::Timeout(*limit))
+                }
+            },
+            State::Unsent { .. } | State::Done => {
+                panic!("a request was polled after it had been answered")
             }
-            _ => panic!("a request was polled after it had been answered"),
-        }
+        };
+        self.state = State::Done;
+        Poll::Ready(outcome)
     }
 }
 
@@ -335,7 +388,7 @@ impl<M: RemoteMessage> fmt::Debug for Request<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Unsent { .. } => "unsent",
-            State::UnderWay(_) => "under way",
+            State::Waiting(_) | State::Sent { .. } => "under way",
             State::Done => "done",
         };
         write!(f, "Request<{}>({state})", M::NAME)
@@ -344,13 +397,39 @@ impl<M: RemoteMessage> fmt::Debug for Request<M> {
 
 /// One-way sending that waits for room.
 #[must_use = "a message is sent when it is awaited; `do_send` sends at once"]
-pub struct Tell<M>(Pin<Box<dyn Future<Output = Result<(), SendError<M>>> + Send>>);
+pub struct Tell<M>(Telling<M>);
 
-impl<M> Future for Tell<M> {
+enum Telling<M> {
+    Unsent(Arc<Reach>, M),
+    /// There was no room for it.
+    Waiting(Boxed<Result<(), SendError<M>>>),
+    Done,
+}
+
+impl<M> Unpin for Tell<M> {}
+
+impl<M: RemoteMessage> Future for Tell<M> {
     type Output = Result<(), SendError<M>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx)
+        if let Telling::Unsent(..) = self.0
+            && let Telling::Unsent(reach, message) = std::mem::replace(&mut self.0, Telling::Done)
+        {
+            match reach.attempt(message.into(), None) {
+                Attempt::Posted => return Poll::Ready(Ok(())),
+                Attempt::Failed(error) => return Poll::Ready(Err(reach.refused(error))),
+                Attempt::NoRoom(parcel, way) => {
+                    let later = async move { reach.post_later(parcel, way, None).await };
+                    self.0 = Telling::Waiting(Box::pin(later));
+                }
+            }
+        }
+        let Telling::Waiting(later) = &mut self.0 else {
+            panic!("a message was polled after it had been sent")
+        };
+        let outcome = task::ready!(later.as_mut().poll(cx));
+        self.0 = Telling::Done;
+        Poll::Ready(outcome)
     }
 }
 
@@ -360,9 +439,8 @@ impl<M> fmt::Debug for Tell<M> {
     }
 }
 
-fn tell<M: RemoteMessage>(reach: &Reach, message: M) -> Tell<M> {
-    let reach = reach.clone();
-    Tell(Box::pin(async move { reach.post(message, None).await }))
+fn tell<M: RemoteMessage>(reach: &Arc<Reach>, message: M) -> Tell<M> {
+    Tell(Telling::Unsent(reach.clone(), message))
 }
 
 impl<A> Remote<A> {

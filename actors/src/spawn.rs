@@ -19,7 +19,7 @@ use crate::{
     actor::RemoteActor,
     address::{DecodingScope, Remote},
     context::{Context, LookupError},
-    message::{Body, Codec},
+    message::{Body, Codec, CodecError},
 };
 
 /// Requests to start an actor that wait for the thread that starts them; more are refused.
@@ -58,11 +58,9 @@ impl Spawnable {
 inventory::collect!(Spawnable);
 
 fn start<A: Spawn>(context: &Context, arguments: &[u8]) -> Result<Address, String> {
-    let arguments = {
-        let _scope = DecodingScope::enter(context);
-        A::Args::decode(Codec::Postcard, arguments)
-            .map_err(|error| format!("the arguments do not decode: {error}"))?
-    };
+    let arguments = DecodingScope::of(context)
+        .decode(|| A::Args::decode(Codec::Postcard, arguments))
+        .map_err(|error| format!("the arguments do not decode: {error}"))?;
     let actor =
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| A::spawn(arguments, context)))
             .map_err(|panic| {
@@ -195,13 +193,12 @@ impl Context {
         place: Place,
         arguments: A::Args,
     ) -> Result<Remote<A>, SpawnError> {
-        let arguments = arguments
-            .encode(Codec::Postcard)
-            .map_err(|error| SpawnError::Arguments { actor: A::NAME, why: error.to_string() })?;
-        let request = Request { actor: A::NAME.to_owned(), arguments };
-        let body = Codec::Postcard
-            .encode(&request)
-            .map_err(|error| SpawnError::Arguments { actor: A::NAME, why: error.to_string() })?;
+        let unencodable =
+            |error: CodecError| SpawnError::Arguments { actor: A::NAME, why: error.to_string() };
+        let mut encoded = Vec::new();
+        arguments.encode(Codec::Postcard, &mut encoded).map_err(unencodable)?;
+        let request = Request { actor: A::NAME.to_owned(), arguments: encoded };
+        let body = Codec::Postcard.encode(&request).map_err(unencodable)?;
         let refused =
             |why: String| SpawnError::Refused { context: place.context, actor: A::NAME, why };
         let answer =

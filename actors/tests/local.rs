@@ -14,8 +14,13 @@ struct Add(i64, i64);
 #[remote(name = "calc.Boom")]
 struct Boom;
 
+/// An address, and the same once more as bytes that the author decodes. Gives whether each can be sent to.
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "calc.Attached", reply = "(bool, bool)")]
+struct Attached(Remote<Calc>, Vec<u8>);
+
 #[derive(RemoteActor, Default)]
-#[remote(name = "calc", messages(Add, Boom), spawn)]
+#[remote(name = "calc", messages(Add, Boom, Attached), spawn)]
 struct Calc;
 
 impl Actor for Calc {
@@ -34,6 +39,28 @@ impl Handler<Boom> for Calc {
     fn handle(&mut self, _: Boom, _: &mut Self::Context) {
         panic!("boom")
     }
+}
+
+impl Handler<Attached> for Calc {
+    type Result = ResponseFuture<(bool, bool)>;
+    fn handle(&mut self, m: Attached, _: &mut Self::Context) -> Self::Result {
+        let own: Remote<Calc> = Attached::CODEC.decode(&m.1).unwrap();
+        Box::pin(async move {
+            let unattached = matches!(own.send(Add(1, 1)).await, Err(SendError::Unattached(_)));
+            (m.0.send(Add(1, 1)).await.is_ok(), !unattached)
+        })
+    }
+}
+
+#[actogen::test]
+async fn an_address_in_a_message_is_attached_and_one_that_an_author_decodes_is_not(
+    cx: Context,
+) -> actogen::Result<()> {
+    let child = cx.launch(Launch::local()).await?;
+    let (calc, there) = (cx.start(Calc), child.spawn::<Calc>(()).await?);
+    let bytes = Attached::CODEC.encode(&calc)?;
+    assert_eq!(there.send(Attached(calc, bytes)).await?, (true, false));
+    Ok(())
 }
 
 #[actogen::test]
