@@ -11,8 +11,8 @@ use actix::{
     ResponseActFuture, ResponseFuture, dev::MessageResponse,
 };
 use actogen_runtime::{
-    core::{DeadReason, Handled},
-    envelope::{Body as EnvelopeBody, ReplyPort},
+    core::{Dead, DeadReason, Handle, Handled, policy::Origin},
+    envelope::ReplyPort,
     mailbox::StopReason,
 };
 use futures_util::FutureExt;
@@ -63,18 +63,62 @@ pub trait RemoteActor: Actor<Context = ActixContext<Self>> + Handler<Attach<Self
 
     /// Decodes an envelope and calls the handler; written by the derive.
     #[doc(hidden)]
-    fn dispatch(&mut self, envelope: Envelope, turn: &mut Turn<'_, Self>);
+    fn dispatch(&mut self, envelope: Envelope<'_>, turn: &mut Turn<'_, Self>);
 }
 
 /// An envelope on its way to a handler.
 #[doc(hidden)]
-#[derive(Debug)]
-pub struct Envelope(pub(crate) actogen_runtime::envelope::Envelope);
+pub struct Envelope<'a> {
+    pub(crate) tag: u64,
+    pub(crate) codec: u8,
+    pub(crate) handle: Handle,
+    pub(crate) origin: &'a Origin,
+    pub(crate) reply: Reply,
+    pub(crate) content: Content<'a>,
+}
 
-impl Envelope {
+/// Where an answer goes.
+pub(crate) enum Reply {
+    Nowhere,
+    /// To this handle of the sender's.
+    To(Handle),
+    By(ReplyPort),
+}
+
+impl Reply {
+    fn port(self, context: &actogen_runtime::Context, sender: &Origin) -> Option<ReplyPort> {
+        match self {
+            Self::Nowhere => None,
+            Self::To(handle) => ReplyPort::of(context, *sender, Some(handle)),
+            Self::By(port) => Some(port),
+        }
+    }
+}
+
+/// A message's content.
+pub(crate) enum Content<'a> {
+    /// Encoded, as it came from another context.
+    Encoded(&'a [u8]),
+    /// The message itself, from this one.
+    Value(Box<dyn Any + Send>),
+}
+
+impl Envelope<'_> {
     /// Which type of message it is.
     pub fn tag(&self) -> Tag {
-        Tag::new(self.0.tag)
+        Tag::new(self.tag)
+    }
+
+    fn refuse(self, context: &actogen_runtime::Context, reason: DeadReason, text: String) {
+        let dead = Dead::new(reason, Handled::No, context.id(), text);
+        let reply = self.reply.port(context, self.origin);
+        context.refuse_message(self.handle, *self.origin, self.tag, reply, dead);
+    }
+}
+
+impl std::fmt::Debug for Envelope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Envelope").field("tag", &self.tag).finish_non_exhaustive()
     }
 }
 
@@ -139,29 +183,27 @@ impl<A: RemoteActor> Drop for Attach<A> {
 
 /// Decodes the message; answers and counts one that does not decode.
 fn open<A: RemoteActor, M: RemoteMessage>(
-    envelope: Envelope,
+    mut envelope: Envelope<'_>,
     turn: &Turn<'_, A>,
 ) -> Option<(M, Option<ReplyPort>)> {
-    let Envelope(mut envelope) = envelope;
-    let context = turn.intake.context();
-    let empty = EnvelopeBody::Bytes(bytes::Bytes::new());
-    let message = match std::mem::replace(&mut envelope.body, empty) {
-        EnvelopeBody::Local(value) => match value.downcast::<M>() {
+    let content = std::mem::replace(&mut envelope.content, Content::Encoded(&[]));
+    let message = match content {
+        Content::Value(value) => match value.downcast::<M>() {
             Ok(message) => Ok(*message),
             Err(_) => Err(format!("a value that is no `{}` was sent under its tag", M::NAME)),
         },
-        EnvelopeBody::Bytes(bytes) => match Codec::from_number(envelope.codec) {
+        Content::Encoded(bytes) => match Codec::from_number(envelope.codec) {
             Some(codec) => turn
                 .scope
-                .decode(|| M::decode(codec, &bytes))
+                .decode(|| M::decode(codec, bytes))
                 .map_err(|error| format!("the body is no `{}`: {error}", M::NAME)),
             None => Err(format!("this build has no codec {}", envelope.codec)),
         },
     };
     match message {
-        Ok(message) => Some((message, envelope.reply.take())),
+        Ok(message) => Some((message, envelope.reply.port(turn.intake.context(), envelope.origin))),
         Err(text) => {
-            context.refuse(envelope, DeadReason::Malformed, Handled::No, text);
+            envelope.refuse(turn.intake.context(), DeadReason::Malformed, text);
             None
         }
     }
@@ -169,7 +211,7 @@ fn open<A: RemoteActor, M: RemoteMessage>(
 
 /// Hands a message to its handler; called by the derive.
 #[doc(hidden)]
-pub fn deliver<A, M>(actor: &mut A, envelope: Envelope, turn: &mut Turn<'_, A>)
+pub fn deliver<A, M>(actor: &mut A, envelope: Envelope<'_>, turn: &mut Turn<'_, A>)
 where
     A: RemoteActor + Handler<M>,
     M: RemoteMessage,
@@ -182,13 +224,13 @@ where
 
 /// Hands a message with its origin to its handler; called by the derive.
 #[doc(hidden)]
-pub fn deliver_inbound<A, M>(actor: &mut A, envelope: Envelope, turn: &mut Turn<'_, A>)
+pub fn deliver_inbound<A, M>(actor: &mut A, envelope: Envelope<'_>, turn: &mut Turn<'_, A>)
 where
     A: RemoteActor + Handler<Inbound<M>>,
     M: RemoteMessage,
     <A as Handler<Inbound<M>>>::Result: 'static,
 {
-    let origin = envelope.0.origin;
+    let origin = *envelope.origin;
     if let Some((message, reply)) = open::<A, M>(envelope, turn) {
         run::<A, Inbound<M>>(actor, Inbound { message, origin }, M::CODEC, reply, turn);
     }
@@ -196,10 +238,10 @@ where
 
 /// Answers a message that the actor does not list; called by the derive.
 #[doc(hidden)]
-pub fn unknown<A: RemoteActor>(envelope: Envelope, turn: &mut Turn<'_, A>) {
-    let tag = envelope.0.tag;
+pub fn unknown<A: RemoteActor>(envelope: Envelope<'_>, turn: &mut Turn<'_, A>) {
+    let tag = envelope.tag;
     let text = format!("the actor `{}` accepts no message with the tag {tag:#018x}", A::NAME);
-    turn.intake.context().refuse(envelope.0, DeadReason::UnknownMessage, Handled::No, text);
+    envelope.refuse(turn.intake.context(), DeadReason::UnknownMessage, text);
 }
 
 fn run<A, M>(

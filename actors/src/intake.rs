@@ -14,8 +14,9 @@ use std::{
 };
 
 use actogen_runtime::{
+    batch::{Batch, Item},
     core::{
-        ContextId, DeadReason, Handle, Handled,
+        ContextId, DeadReason, Handle, Handled, Limits,
         flow::{Pressure, RENEW},
     },
     envelope::Envelope,
@@ -34,9 +35,28 @@ const PAUSE_MARK: usize = 3;
 /// They may go on when it is under one part in this.
 const RESUME_MARK: usize = 6;
 
+/// What waits: a message by itself, or as many as came together.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    One(Envelope),
+    Many(Batch),
+}
+
+impl Waiting {
+    fn load(&self) -> Load {
+        match self {
+            Self::One(envelope) => Load::of(envelope.charge),
+            Self::Many(batch) => {
+                let bytes = batch.items().iter().map(Item::charge).sum();
+                Load { messages: batch.len(), bytes }
+            }
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Envelope>,
+    waiting: VecDeque<Waiting>,
     closed: bool,
     /// The pump has found the queue empty and sleeps.
     idle: bool,
@@ -50,13 +70,20 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    fn of(envelope: &Envelope) -> Self {
-        Self { messages: 1, bytes: envelope.charge }
+    fn of(charge: usize) -> Self {
+        Self { messages: 1, bytes: charge }
     }
 
-    pub(crate) fn add(&mut self, envelope: &Envelope) {
+    /// Counts one message more.
+    pub(crate) fn add(&mut self, charge: usize) {
         self.messages += 1;
-        self.bytes += envelope.charge;
+        self.bytes += charge;
+    }
+
+    /// Whether a mailbox that holds this takes one message more. It does as long as a bound is not reached, however large the
+    /// message is: one larger than what is left, or than the whole bound, could not be received by a busy actor otherwise.
+    fn leaves_room(&self, limits: &Limits) -> bool {
+        self.messages < limits.mailbox_messages && self.bytes < limits.mailbox_bytes
     }
 }
 
@@ -110,7 +137,7 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     /// Moves all that waits into `taken`; false when there is nothing, and the next push wakes the pump.
-    pub(crate) fn take(&self, taken: &mut VecDeque<Envelope>) -> bool {
+    pub(crate) fn take(&self, taken: &mut VecDeque<Waiting>) -> bool {
         let mut queue = self.queue.lock();
         if queue.waiting.is_empty() {
             queue.idle = true;
@@ -121,10 +148,10 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     /// Puts back what a pump had taken and not handled, in front of what has come since; for the pump that follows it.
-    pub(crate) fn put_back(&self, taken: &mut VecDeque<Envelope>) {
+    pub(crate) fn put_back(&self, taken: &mut VecDeque<Waiting>) {
         let mut queue = self.queue.lock();
-        while let Some(envelope) = taken.pop_back() {
-            queue.waiting.push_front(envelope);
+        while let Some(waiting) = taken.pop_back() {
+            queue.waiting.push_front(waiting);
         }
         queue.idle = false;
     }
@@ -213,16 +240,16 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     /// The actor has ended: no more is taken, what waits is answered, and the watchers are told.
-    pub(crate) fn close(&self, left: &mut VecDeque<Envelope>, fallback: StopReason) {
+    pub(crate) fn close(&self, left: &mut VecDeque<Waiting>, fallback: StopReason) {
         let waiting = {
             let mut queue = self.queue.lock();
             queue.closed = true;
             std::mem::take(&mut queue.waiting)
         };
         let reason = self.reason.lock().get_or_insert(fallback).clone();
-        for envelope in left.drain(..).chain(waiting) {
-            self.release(Load::of(&envelope));
-            self.refuse_stopped(envelope, &reason);
+        for waiting in left.drain(..).chain(waiting) {
+            self.release(waiting.load());
+            self.refuse_stopped(waiting, &reason);
         }
         self.room.notify_waiters();
         let eased = self.pressure.lock().ease();
@@ -235,23 +262,45 @@ impl<A: RemoteActor> Intake<A> {
         }
     }
 
-    fn refuse_stopped(&self, envelope: Envelope, reason: &StopReason) {
+    fn refuse_stopped(&self, waiting: Waiting, reason: &StopReason) {
         let text = format!("the actor `{}` is gone: {reason}", A::NAME);
-        self.context.refuse(envelope, DeadReason::Stopped, Handled::No, text);
+        self.refuse(waiting, DeadReason::Stopped, text);
+    }
+
+    fn refuse(&self, waiting: Waiting, reason: DeadReason, text: String) {
+        match waiting {
+            Waiting::One(envelope) => self.context.refuse(envelope, reason, Handled::No, text),
+            Waiting::Many(batch) => self.context.refuse_batch(batch, reason, Handled::No, &text),
+        }
     }
 }
 
 /// The intake as the runtime holds it.
 pub(crate) struct Door<A>(pub(crate) Arc<Intake<A>>);
 
+impl<A: RemoteActor> Door<A> {
+    /// Takes what the mailbox has room for and refuses the rest; asks the sender to pause when it fills up.
+    fn put(&self, source: Option<ContextId>, waiting: impl Iterator<Item = Waiting>) {
+        self.0.put(waiting);
+        if self.0.is_over(PAUSE_MARK) {
+            self.0.press(source.into_iter());
+        }
+    }
+}
+
 impl<A: RemoteActor> Mailbox for Door<A> {
     fn push(&self, batch: &mut Vec<Envelope>) {
-        let first = batch.first().map(|envelope| envelope.origin.source);
-        // What comes over one link in one chunk is mostly of one source; another is pressed by its own next message.
-        self.0.push(batch);
-        if self.0.is_over(PAUSE_MARK) {
-            self.0.press(first.into_iter());
-        }
+        // What comes together is mostly of one source; another is pressed by its own next message.
+        let source = batch.first().map(|envelope| envelope.origin.source);
+        self.put(source, batch.drain(..).map(Waiting::One));
+    }
+
+    fn push_one(&self, envelope: Envelope) {
+        self.put(Some(envelope.origin.source), std::iter::once(Waiting::One(envelope)));
+    }
+
+    fn push_batch(&self, _: &actogen_runtime::Context, batch: Batch) {
+        self.put(Some(batch.origin().source), std::iter::once(Waiting::Many(batch)));
     }
 
     fn has_room(&self, _: usize) -> bool {
@@ -268,30 +317,23 @@ impl<A: RemoteActor> Mailbox for Door<A> {
 }
 
 impl<A: RemoteActor> Intake<A> {
-    fn push(&self, batch: &mut Vec<Envelope>) {
+    fn put(&self, waiting: impl Iterator<Item = Waiting>) {
         let mut refused = Vec::new();
         let (closed, wake) = {
             let mut queue = self.queue.lock();
             if queue.closed {
-                refused.append(batch);
+                refused.extend(waiting);
             } else {
-                let limits = self.context.limits();
-                let (held, mut taken) = (self.load(), Load::default());
-                for envelope in batch.drain(..) {
-                    // One more is taken as long as the bound is not reached, however large it is: a message larger than what is
-                    // left, or than the whole bound, could not be received by a busy actor otherwise.
-                    if held.messages + taken.messages < limits.mailbox_messages
-                        && held.bytes + taken.bytes < limits.mailbox_bytes
-                    {
-                        taken.add(&envelope);
-                        queue.waiting.push_back(envelope);
-                    } else {
-                        refused.push(envelope);
-                    }
+                let before = self.load();
+                let mut held = before;
+                for waiting in waiting {
+                    let (taken, rest) = self.fit(&mut held, waiting);
+                    queue.waiting.extend(taken);
+                    refused.extend(rest);
                 }
                 // Before the pump can see them: it gives their room back. The queue's lock keeps others who add away.
-                self.messages.fetch_add(taken.messages, Ordering::AcqRel);
-                self.bytes.fetch_add(taken.bytes, Ordering::AcqRel);
+                self.messages.fetch_add(held.messages - before.messages, Ordering::AcqRel);
+                self.bytes.fetch_add(held.bytes - before.bytes, Ordering::AcqRel);
             }
             let wake = !queue.waiting.is_empty() && std::mem::replace(&mut queue.idle, false);
             (queue.closed, wake)
@@ -299,13 +341,38 @@ impl<A: RemoteActor> Intake<A> {
         if wake {
             self.waker.wake();
         }
-        for envelope in refused {
+        for waiting in refused {
             if closed {
                 let reason = self.reason().unwrap_or(StopReason::Normal);
-                self.refuse_stopped(envelope, &reason);
+                self.refuse_stopped(waiting, &reason);
             } else {
                 let text = format!("the actor `{}` holds as many messages as it may", A::NAME);
-                self.context.refuse(envelope, DeadReason::MailboxFull, Handled::No, text);
+                self.refuse(waiting, DeadReason::MailboxFull, text);
+            }
+        }
+    }
+
+    /// Adds to what is held as many messages as there is room for; gives those, and the others.
+    fn fit(&self, held: &mut Load, waiting: Waiting) -> (Option<Waiting>, Option<Waiting>) {
+        let limits = self.context.limits();
+        match waiting {
+            Waiting::One(envelope) if held.leaves_room(limits) => {
+                held.add(envelope.charge);
+                (Some(Waiting::One(envelope)), None)
+            }
+            Waiting::One(_) => (None, Some(waiting)),
+            Waiting::Many(mut batch) => {
+                let mut fitting = 0;
+                for item in batch.items() {
+                    if !held.leaves_room(limits) {
+                        break;
+                    }
+                    held.add(item.charge());
+                    fitting += 1;
+                }
+                let rest = (fitting < batch.len()).then(|| batch.split_off(fitting));
+                let taken = (!batch.is_empty()).then_some(batch);
+                (taken.map(Waiting::Many), rest.map(Waiting::Many))
             }
         }
     }

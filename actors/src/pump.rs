@@ -19,7 +19,8 @@ use actix::{
     fut::ActorFuture,
 };
 use actogen_runtime::{
-    envelope::{Envelope as Raw, ReplyPort},
+    batch::Item,
+    envelope::{Body as RawBody, Envelope as Raw, ReplyPort},
     mailbox::StopReason,
 };
 use futures_util::task::AtomicWaker;
@@ -27,9 +28,9 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    actor::{self, Attach, Envelope, RemoteActor, Turn},
+    actor::{self, Attach, Content, Envelope, RemoteActor, Reply, Turn},
     address::DecodingScope,
-    intake::{Intake, Load},
+    intake::{Intake, Load, Waiting},
     message::{Body, Codec},
 };
 
@@ -45,7 +46,7 @@ const MAX_IN_FLIGHT: usize = 16 * 1024;
 /// The pump of one bound actor.
 pub(crate) struct Pump<A: RemoteActor> {
     intake: Arc<Intake<A>>,
-    taken: VecDeque<Raw>,
+    taken: VecDeque<Waiting>,
     /// The quantum is over, and the local task that marks the rest has not run yet.
     resting: Rc<Cell<bool>>,
     in_flight: InFlight<A>,
@@ -92,15 +93,44 @@ impl<A: RemoteActor> Pump<A> {
             if turn.in_flight.is_full() {
                 break false;
             }
-            let Some(envelope) = self.taken.pop_front() else {
-                self.intake.release(std::mem::take(&mut gone));
-                if self.intake.take(&mut self.taken) {
-                    continue;
+            match self.taken.front_mut() {
+                Some(Waiting::Many(batch)) => {
+                    let (handle, origin) = (batch.handle(), batch.origin());
+                    let Some((item, body)) = batch.take() else {
+                        self.taken.pop_front();
+                        continue;
+                    };
+                    gone.add(item.charge());
+                    let Item { tag, codec, reply, .. } = item;
+                    let reply = reply.map_or(Reply::Nowhere, Reply::To);
+                    let (origin, content) = (&origin, Content::Encoded(body));
+                    let envelope = Envelope { tag, codec, handle, origin, reply, content };
+                    actor.dispatch(envelope, &mut turn);
                 }
-                break false;
-            };
-            gone.add(&envelope);
-            actor.dispatch(Envelope(envelope), &mut turn);
+                Some(Waiting::One(_)) => {
+                    let Some(Waiting::One(envelope)) = self.taken.pop_front() else { continue };
+                    gone.add(envelope.charge);
+                    let Raw { tag, codec, handle, origin, reply, body, .. } = envelope;
+                    let bytes;
+                    let content = match body {
+                        RawBody::Local(value) => Content::Value(value),
+                        RawBody::Bytes(encoded) => {
+                            bytes = encoded;
+                            Content::Encoded(&bytes)
+                        }
+                    };
+                    let reply = reply.map_or(Reply::Nowhere, Reply::By);
+                    let envelope = Envelope { tag, codec, handle, origin: &origin, reply, content };
+                    actor.dispatch(envelope, &mut turn);
+                }
+                None => {
+                    self.intake.release(std::mem::take(&mut gone));
+                    if self.intake.take(&mut self.taken) {
+                        continue;
+                    }
+                    break false;
+                }
+            }
             handled += 1;
             let ends = turn.panic.is_some()
                 || turn.ctx.waiting()

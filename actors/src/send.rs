@@ -135,9 +135,12 @@ impl Reach {
         };
         let (mut shared, mut unshared) = (self.known.try_lock(), None);
         let known = shared.as_deref_mut().unwrap_or(&mut unshared);
-        match context.way_known(self.address, known) {
-            Err(dead) => Attempt::Failed(SendError::Unsent(parcel.message, dead)),
-            Ok(way @ Way::Here(here)) => {
+        let known = match context.way_known(self.address, known) {
+            Err(dead) => return Attempt::Failed(SendError::Unsent(parcel.message, dead)),
+            Ok(known) => known,
+        };
+        match known.way() {
+            way @ Way::Here(here) => {
                 let size = size_of::<M>();
                 if !here.has_room(size) {
                     return Attempt::NoRoom(parcel, way.clone());
@@ -146,10 +149,10 @@ impl Reach {
                 context.post_local(here, M::TAG.get(), Box::new(parcel.message), size, reply);
                 Attempt::Posted
             }
-            Ok(way @ Way::Away(away)) => {
-                let post = |body: &[u8]| {
+            Way::Away(_) => {
+                let mut post = |body: &[u8]| {
                     let (tag, codec) = (M::TAG.get(), M::CODEC.number());
-                    context.post_away(away, Encoded { tag, codec, body }, reply)
+                    context.post_known(known, Encoded { tag, codec, body }, reply)
                 };
                 let outcome = match &parcel.encoded {
                     Some(body) => Ok(post(body)),
@@ -167,7 +170,7 @@ impl Reach {
                         context.count_sent(1);
                         Attempt::Posted
                     }
-                    Ok(Err(PostError::Full)) => Attempt::NoRoom(parcel, way.clone()),
+                    Ok(Err(PostError::Full)) => Attempt::NoRoom(parcel, known.way().clone()),
                     Ok(Err(PostError::Dead(dead))) => {
                         Attempt::Failed(SendError::Unsent(parcel.message, dead))
                     }

@@ -44,7 +44,7 @@ impl Handler<Boom> for Calc {
 impl Handler<Attached> for Calc {
     type Result = ResponseFuture<(bool, bool)>;
     fn handle(&mut self, m: Attached, _: &mut Self::Context) -> Self::Result {
-        let own: Remote<Calc> = Attached::CODEC.decode(&m.1).unwrap();
+        let own: Remote<Calc> = Attached::CODEC.decode(&m.1).expect("an address was encoded");
         Box::pin(async move {
             let unattached = matches!(own.send(Add(1, 1)).await, Err(SendError::Unattached(_)));
             (m.0.send(Add(1, 1)).await.is_ok(), !unattached)

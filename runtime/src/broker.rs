@@ -186,7 +186,7 @@ async fn read(
     loop {
         let mut taken = 0;
         loop {
-            let message = match frames.next() {
+            let message = match frames.next_placed() {
                 Ok(Some(frame)) => {
                     if !LinkMessage::is_for(frame.header.handle) {
                         taken += 1;
@@ -197,7 +197,7 @@ async fn read(
                 Err(error) => Err(error),
             };
             match message {
-                Ok(None) => {}
+                Ok(None) => taken += inbound.take_alike(&mut frames),
                 Ok(Some(message)) => own_message(&context, &link, stream, message).await,
                 Err(error) => {
                     inbound.flush();

@@ -68,6 +68,11 @@ pub struct ReplyPort {
 }
 
 impl ReplyPort {
+    /// The port for an answer to a sender's reply handle, if the sender gave one.
+    pub fn of(context: &Context, sender: Origin, reply: Option<Handle>) -> Option<Self> {
+        reply.map(|handle| Self::new(context.clone(), sender.source, handle))
+    }
+
     pub(crate) fn new(context: Context, to: ContextId, handle: Handle) -> Self {
         Self { context, to, handle, answered: false }
     }

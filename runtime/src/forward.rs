@@ -4,16 +4,17 @@
 //! else is answered with a dead reply, if somebody waits, and counted. The Router's mailbox sees none of it: only the link's own
 //! messages go there, and the stream that brought one waits until it is applied.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use actogen_core::{
     Address, ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
+    limits::MAX_FRAME,
     offence::{Offence, OffenceKind},
     policy::{Origin, Side},
     route::judge::{self, Verdict},
     router::Input,
     wire::{
-        Destination, Frame, Header, Kind, WireError,
+        Destination, FrameReader, Header, Kind, Placed, WireError,
         control::LinkMessage,
         fragment::{FragmentError, Reassembly},
     },
@@ -22,19 +23,28 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
+    batch::{Batch, Item},
     context::Context,
-    envelope::{Body, ENVELOPE_OVERHEAD, Envelope, Outcome, ReplyPort},
+    envelope::Outcome,
     lane::{Class, LaneError},
     link::LinkState,
     mailbox::Bound,
+    send::TAG,
 };
-
-/// Bytes of a message's tag, in front of its body.
-const TAG: usize = 8;
 
 /// Long bodies given up that one stream keeps in mind. What follows of an older one reaches its receiver, which refuses it as the rest
 /// of a body that is not whole.
 const GIVEN_UP: usize = 64;
+
+/// A message that was judged, for those that follow and differ in nothing but their bodies.
+#[derive(Default)]
+struct Alike {
+    /// Header and tag, as they came; empty when there is none.
+    head: Vec<u8>,
+    item: Item,
+    /// The generation of routes under which it was judged.
+    judged: u64,
+}
 
 /// What one stream of a link brings.
 pub(crate) struct Inbound {
@@ -46,9 +56,10 @@ pub(crate) struct Inbound {
     given_up: VecDeque<(ContextId, u64)>,
     /// Who spoke last on this stream and might, under this generation of routes.
     spoke: Option<(u64, Origin)>,
-    /// Envelopes for one mailbox, handed over together.
-    batch: Vec<Envelope>,
-    batch_for: Option<Arc<Bound>>,
+    /// Messages for one mailbox, handed over together.
+    batch: Option<(Arc<Bound>, Batch)>,
+    /// The last one-way message of the batch: one that begins like it belongs there as well.
+    alike: Alike,
 }
 
 /// The reassembly that the streams of one link share.
@@ -68,20 +79,28 @@ impl Inbound {
         stream: StreamId,
         reassembly: Arc<Mutex<Reassembly>>,
     ) -> Self {
-        let (given_up, batch) = (VecDeque::new(), Vec::new());
-        let (spoke, batch_for) = (None, None);
-        Self { context, link, stream, reassembly, given_up, spoke, batch, batch_for }
+        let given_up = VecDeque::new();
+        Self {
+            context,
+            link,
+            stream,
+            reassembly,
+            given_up,
+            spoke: None,
+            batch: None,
+            alike: Alike::default(),
+        }
     }
 
     /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
     ///
     /// # Errors
     /// [`WireError`] when the frame is not one that may come here: the link is cut off for it (R5).
-    pub(crate) fn take(&mut self, frame: Frame) -> Result<Option<LinkMessage>, WireError> {
-        let Frame { header, payload } = frame;
+    pub(crate) fn take(&mut self, frame: Placed<'_>) -> Result<Option<LinkMessage>, WireError> {
+        let header = &frame.header;
         if LinkMessage::is_for(header.handle) && header.kind == Kind::Message {
             self.flush();
-            let message = LinkMessage::decode(&header, &payload)?;
+            let message = LinkMessage::decode(header, frame.payload())?;
             if let LinkMessage::Report(report) = &message {
                 self.link.note_report(report.taken);
                 return Ok(None);
@@ -91,27 +110,45 @@ impl Inbound {
         if header.handle.stream() != self.stream {
             return Err(WireError::Invalid("the stream of a frame"));
         }
-        self.envelope(header, payload);
+        self.envelope(frame);
         Ok(None)
+    }
+
+    /// Takes what follows the last frame and begins like it, without judging it again; gives how many messages that were.
+    pub(crate) fn take_alike(&mut self, frames: &mut FrameReader) -> u64 {
+        let (Some((_, batch)), alike) = (&mut self.batch, &self.alike) else { return 0 };
+        let is_judged = !alike.head.is_empty()
+            && alike.judged == self.context.routes().generation()
+            // Every frame's body is within the limit then.
+            && self.context.max_message() >= MAX_FRAME
+            && batch.lies_in(frames.chunk());
+        let mut taken = 0;
+        while is_judged && let Some(body) = frames.next_like(&alike.head) {
+            batch.push(alike.item.with_body(body));
+            taken += 1;
+        }
+        taken
     }
 
     /// Hands over what has gathered for one mailbox.
     pub(crate) fn flush(&mut self) {
-        if let Some(bound) = self.batch_for.take() {
-            bound.mailbox.push(&mut self.batch);
-            debug_assert!(self.batch.is_empty(), "a mailbox takes the whole batch");
-            self.batch.clear();
+        self.alike.head.clear();
+        if let Some((bound, batch)) = self.batch.take() {
+            bound.mailbox.push_batch(&self.context, batch);
         }
     }
 
-    fn envelope(&mut self, header: Header, payload: Bytes) {
-        let origin = match self.origin(&header) {
+    fn envelope(&mut self, frame: Placed<'_>) {
+        let header = &frame.header;
+        // Read before the judgement, so that a change during it makes that an old one.
+        let judged = self.context.routes().generation();
+        let origin = match self.origin(header) {
             Ok(origin) => origin,
             Err(offence) => {
                 self.context.offence(&offence);
                 if header.kind == Kind::Message {
                     let dead = self.dead(DeadReason::Refused, Handled::No, offence.to_string());
-                    let to = self.address(&header);
+                    let to = self.address(header);
                     let from = Origin {
                         source: self.link.peer,
                         authority: self.link.peer,
@@ -128,9 +165,9 @@ impl Inbound {
             None => (me, None),
         };
         match self.context.routes().judge(Some(self.link.id), to, life, header.hops) {
-            Verdict::Deliver => self.deliver(header, origin, payload),
-            Verdict::Forward(link) => self.forward(link, header, origin, payload),
-            Verdict::Dead(dead) => self.kill(&header, origin, &dead),
+            Verdict::Deliver => self.deliver(frame, origin, judged),
+            Verdict::Forward(link) => self.forward(link, &frame, origin),
+            Verdict::Dead(dead) => self.kill(header, origin, &dead),
         }
     }
 
@@ -153,13 +190,8 @@ impl Inbound {
         Ok(origin)
     }
 
-    fn forward(
-        &mut self,
-        link: actogen_core::LinkId,
-        header: Header,
-        origin: Origin,
-        payload: Bytes,
-    ) {
+    fn forward(&mut self, link: actogen_core::LinkId, frame: &Placed<'_>, origin: Origin) {
+        let header = &frame.header;
         let Some(Destination { context: to, incarnation }) = header.destination else { return };
         let Some(next) = self.context.routes().link_to(to, link) else {
             let dead = self.dead(
@@ -167,13 +199,13 @@ impl Inbound {
                 Handled::No,
                 format!("the link to {to} went this moment"),
             );
-            return self.kill(&header, origin, &dead);
+            return self.kill(header, origin, &dead);
         };
         if next.peer == to
             && let Some(meant) = incarnation
             && let Some(dead) = judge::other_life(self.context.id(), to, meant, next.incarnation)
         {
-            return self.kill(&header, origin, &dead);
+            return self.kill(header, origin, &dead);
         }
         if self.context.routes().note_addressed(self.link.id, to) {
             self.context.tell_router(Input::Addressed {
@@ -212,7 +244,8 @@ impl Inbound {
             _ if body.is_some() => Class::Part,
             _ => Class::Answer,
         };
-        match next.lane(self.stream).append((to, header.handle), &onward, &[&payload], class) {
+        let lane = next.lane(self.stream);
+        match lane.append((to, header.handle), &onward, &[frame.payload()], class) {
             Ok(()) => self.context.0.counters.forwarded.add(1),
             Err(error) => {
                 let (reason, what) = match error {
@@ -232,7 +265,7 @@ impl Inbound {
                     self.given_up.push_back(body);
                 }
                 if header.kind == Kind::Message {
-                    self.give_up(&header, origin, &dead);
+                    self.give_up(header, origin, &dead);
                 } else if error == LaneError::Full {
                     // The asker waits at the other end of the full queue: tell it, in a notice that always finds room.
                     let mut payload = Vec::new();
@@ -240,72 +273,94 @@ impl Inbound {
                     onward.kind = Kind::Dead;
                     onward.by_router = true;
                     onward.fragment = None;
-                    let _ = next.lane(self.stream).append(
-                        (to, header.handle),
-                        &onward,
-                        &[&payload],
-                        Class::Notice,
-                    );
+                    let _ = lane.append((to, header.handle), &onward, &[&payload], Class::Notice);
                 }
             }
         }
     }
 
-    fn deliver(&mut self, header: Header, origin: Origin, payload: Bytes) {
-        let payload = match header.fragment {
-            None => payload,
-            Some(field) => {
-                let now = self.context.now();
-                let put =
-                    self.reassembly.lock().accept(now, origin.source, self.stream, field, &payload);
-                match put {
-                    Ok(Some(whole)) => whole,
-                    Ok(None) => return,
-                    Err(error) => return self.broken_body(&header, origin, error),
-                }
+    fn deliver(&mut self, frame: Placed<'_>, origin: Origin, judged: u64) {
+        let Placed { header, bytes, payload, .. } = &frame;
+        let Some(field) = header.fragment else {
+            let item = self.whole(header, origin, bytes, payload.clone());
+            if let Some(item) = item.filter(|_| header.reply.is_none()) {
+                self.alike.head.clear();
+                self.alike.head.extend_from_slice(frame.head(TAG));
+                (self.alike.item, self.alike.judged) = (item, judged);
             }
+            return;
         };
+        let now = self.context.now();
+        let payload = frame.payload();
+        let put = self.reassembly.lock().accept(now, origin.source, self.stream, field, payload);
+        match put {
+            Ok(Some(whole)) => {
+                self.whole(header, origin, &whole, 0..whole.len());
+            }
+            Ok(None) => {}
+            Err(error) => self.broken_body(header, origin, error),
+        }
+    }
+
+    /// Delivers a payload that is all there, in `bytes` at `payload`; gives a message that waits in the batch now.
+    fn whole(
+        &mut self,
+        header: &Header,
+        origin: Origin,
+        bytes: &Bytes,
+        payload: Range<usize>,
+    ) -> Option<Item> {
         let tag = if header.kind == Kind::Message { TAG } else { 0 };
         let (total, limit) = (payload.len().saturating_sub(tag), self.context.max_message());
         if total > limit && header.kind != Kind::Dead {
             let error = FragmentError::TooLarge { total: total as u64, limit };
-            return self.broken_body(&header, origin, error);
+            self.broken_body(header, origin, error);
+            return None;
         }
         if header.kind == Kind::Message {
-            self.message(header, origin, payload);
-        } else {
-            self.flush();
-            let outcome = match header.kind {
-                Kind::Failed => Outcome::Failed(String::from_utf8_lossy(&payload).into_owned()),
-                Kind::Dead => match Dead::decode(&payload) {
-                    Ok(dead) => Outcome::Dead(dead),
-                    Err(error) => Outcome::Dead(self.dead(
-                        DeadReason::Malformed,
-                        Handled::Maybe,
-                        error.to_string(),
-                    )),
-                },
-                _ => Outcome::Reply(payload),
-            };
-            self.context.complete(header.handle, origin.source, outcome);
+            return self.message(header, origin, bytes, payload);
         }
+        self.flush();
+        let payload = bytes.slice(payload);
+        let outcome = match header.kind {
+            Kind::Failed => Outcome::Failed(String::from_utf8_lossy(&payload).into_owned()),
+            Kind::Dead => match Dead::decode(&payload) {
+                Ok(dead) => Outcome::Dead(dead),
+                Err(error) => Outcome::Dead(self.dead(
+                    DeadReason::Malformed,
+                    Handled::Maybe,
+                    error.to_string(),
+                )),
+            },
+            _ => Outcome::Reply(payload),
+        };
+        self.context.complete(header.handle, origin.source, outcome);
+        None
     }
 
-    fn message(&mut self, header: Header, origin: Origin, mut payload: Bytes) {
-        if payload.len() < TAG {
+    fn message(
+        &mut self,
+        header: &Header,
+        origin: Origin,
+        bytes: &Bytes,
+        payload: Range<usize>,
+    ) -> Option<Item> {
+        let Some((tag, _)) = bytes[payload.clone()].split_first_chunk::<TAG>() else {
             let dead =
                 self.dead(DeadReason::Malformed, Handled::No, "a message without a tag".into());
-            return self.kill(&header, origin, &dead);
+            self.kill(header, origin, &dead);
+            return None;
+        };
+        let tag = u64::from_le_bytes(*tag);
+        let item = Item::new(tag, header.codec, header.reply, payload.start + TAG..payload.end);
+        if let Some((_, batch)) = &mut self.batch
+            && batch.takes(header.handle, &origin, bytes)
+        {
+            batch.push(item);
+            return Some(item);
         }
-        let tag = u64::from_le_bytes(
-            payload.split_to(TAG)[..].try_into().expect("8 bytes were split off"),
-        );
-        let is_same = self.batch.first().is_some_and(|first| first.handle == header.handle);
-        if !is_same || self.batch_for.is_none() {
-            self.flush();
-            self.batch_for = self.context.mailboxes().get(header.handle);
-        }
-        let Some(bound) = &self.batch_for else {
+        self.flush();
+        let Some(bound) = self.context.mailboxes().get(header.handle) else {
             let dead = match self.context.mailboxes().stopped(header.handle) {
                 Some(reason) => {
                     let text = format!(
@@ -320,30 +375,21 @@ impl Inbound {
                     self.dead(DeadReason::NoHandle, Handled::No, text)
                 }
             };
-            return self.kill(&header, origin, &dead);
+            self.kill(header, origin, &dead);
+            return None;
         };
         // The family is read for those policies only that ask for it.
         if !matches!(bound.policy, actogen_core::policy::Policy::Anyone)
             && let Err(refusal) = bound.policy.check(&origin, &self.context.family())
         {
             let dead = self.dead(DeadReason::Refused, Handled::No, refusal.to_string());
-            if self.batch.is_empty() {
-                self.batch_for = None;
-            }
-            return self.kill(&header, origin, &dead);
+            self.kill(header, origin, &dead);
+            return None;
         }
-        let reply =
-            header.reply.map(|handle| ReplyPort::new(self.context.clone(), origin.source, handle));
-        let charge = payload.len() + ENVELOPE_OVERHEAD;
-        self.batch.push(Envelope {
-            tag,
-            body: Body::Bytes(payload),
-            codec: header.codec,
-            handle: header.handle,
-            origin,
-            reply,
-            charge,
-        });
+        let mut batch = Batch::new(header.handle, origin, bytes.clone());
+        batch.push(item);
+        self.batch = Some((bound, batch));
+        Some(item)
     }
 
     fn broken_body(&mut self, header: &Header, origin: Origin, error: FragmentError) {

@@ -207,6 +207,35 @@ impl Lane {
         Ok(())
     }
 
+    /// Appends a message of this context whose header, and the first bytes of its payload, are encoded already. It must not be longer
+    /// than a fragment.
+    pub(crate) fn append_alike(
+        &self,
+        pair: (ContextId, Handle),
+        head: &[u8],
+        rest: &[u8],
+    ) -> Result<(), LaneError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(LaneError::Closed);
+        }
+        if state.held + head.len() + rest.len() > self.bound {
+            return Err(LaneError::Full);
+        }
+        let State { large, filling, .. } = &mut *state;
+        let chunk = match large.iter_mut().find(|other| other.pair == pair) {
+            Some(ahead) => ahead.last_behind(),
+            None => filling,
+        };
+        let before = chunk.frames.len();
+        wire::put_frame_of(head, rest, &mut chunk.frames);
+        state.held += chunk.frames.len() - before;
+        state.seal();
+        state.envelopes += 1;
+        self.wake_writer(state);
+        Ok(())
+    }
+
     /// Appends frames that are encoded already: the link's own messages. They wait behind nothing and count as no envelope.
     pub(crate) fn append_own(&self, frames: &[u8]) {
         let mut state = self.state.lock();

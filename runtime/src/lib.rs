@@ -19,6 +19,7 @@
 //! | [`dead_letters`], [`events`], [`counters`] | what can be observed |
 //! | `shutdown` | the end |
 
+pub mod batch;
 mod broker;
 mod builder;
 mod builtin;

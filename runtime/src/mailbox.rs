@@ -13,13 +13,23 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::{envelope::Envelope, transport::BoxFuture};
+use crate::{batch::Batch, context::Context, envelope::Envelope, transport::BoxFuture};
 
 /// Receives envelopes.
 pub trait Mailbox: Send + Sync + 'static {
     /// Takes all of `batch`, in order. What cannot be kept is refused through [`crate::Context::refuse`]; nothing is dropped
     /// without that. Must not block, and must not call back into the runtime for longer than it takes to answer.
     fn push(&self, batch: &mut Vec<Envelope>);
+
+    /// As [`Self::push`], for one.
+    fn push_one(&self, envelope: Envelope) {
+        self.push(&mut vec![envelope]);
+    }
+
+    /// As [`Self::push`], for messages that came together. A mailbox for many messages takes them as they are.
+    fn push_batch(&self, context: &Context, batch: Batch) {
+        self.push(&mut batch.into_envelopes(context));
+    }
 
     /// Whether a message of this charge, in bytes, would be kept now. Senders in the same context ask before they push.
     fn has_room(&self, charge: usize) -> bool {

@@ -9,7 +9,7 @@ use std::{
 
 use actogen_core::{
     Address, ContextId, Dead, DeadReason, Handle, Handled, StreamId,
-    limits::MAX_HOPS,
+    limits::{FRAGMENT, MAX_HEADER, MAX_HOPS},
     policy::{Origin, Policy},
     route::judge::{self, Verdict},
     wire::{Destination, Header, Kind},
@@ -17,6 +17,7 @@ use actogen_core::{
 use tokio::sync::oneshot;
 
 use crate::{
+    batch::Batch,
     context::Context,
     dead_letters::DeadLetter,
     envelope::{Body, ENVELOPE_OVERHEAD, Envelope, Outcome, ReplyPort},
@@ -24,6 +25,9 @@ use crate::{
     link::LinkState,
     mailbox::{Bound, StopReason},
 };
+
+/// Bytes of a message's tag, in front of its body.
+pub(crate) const TAG: usize = 8;
 
 /// An encoded message.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +95,39 @@ pub struct AwayLink {
 pub struct KnownWay {
     generation: u64,
     way: Way,
+    /// The kind of message that was sent last, and what its frames begin with: header and tag.
+    head: Option<(u64, u8, Vec<u8>)>,
+}
+
+impl KnownWay {
+    /// Where it leads.
+    pub fn way(&self) -> &Way {
+        &self.way
+    }
+}
+
+impl AwayLink {
+    /// The header of a message that goes this way.
+    fn header(&self, codec: u8, reply: Option<Handle>) -> Header {
+        let Self { link, to } = self;
+        let mut header = Header::to(to.handle);
+        header.reply = reply;
+        header.codec = codec;
+        if link.peer != to.context {
+            header.destination =
+                Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
+        }
+        header
+    }
+
+    /// What the frame of a one-way message begins with: header and tag.
+    fn head(&self, tag: u64, codec: u8) -> Vec<u8> {
+        let mut head = vec![0; MAX_HEADER];
+        let len = self.header(codec, None).encode(&mut head);
+        head.truncate(len);
+        head.extend(tag.to_le_bytes());
+        head
+    }
 }
 
 impl Context {
@@ -102,14 +139,14 @@ impl Context {
         &self,
         to: Address,
         known: &'a mut Option<KnownWay>,
-    ) -> Result<&'a Way, Dead> {
+    ) -> Result<&'a mut KnownWay, Dead> {
         // Read before the search, so that a change during it makes what is found an old way.
         let generation = self.routes().generation();
         let found = match known.take() {
             Some(known) if known.generation == generation => known,
-            _ => KnownWay { generation, way: self.way(to)? },
+            _ => KnownWay { generation, way: self.way(to)?, head: None },
         };
-        Ok(&known.insert(found).way)
+        Ok(known.insert(found))
     }
 
     /// Finds the way to an address.
@@ -187,7 +224,7 @@ impl Context {
         {
             return self.refuse(envelope, DeadReason::Refused, Handled::No, refusal.to_string());
         }
-        to.bound.mailbox.push(&mut vec![envelope]);
+        to.bound.mailbox.push_one(envelope);
     }
 
     /// Puts an encoded message on its way.
@@ -200,32 +237,63 @@ impl Context {
         message: Encoded<'_>,
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
+        self.may_post(way, message.body)?;
         let AwayLink { link, to } = way;
-        if self.pause_left(*to).is_some() {
+        let tag = message.tag.to_le_bytes();
+        let header = way.header(message.codec, reply);
+        let lane = link.lane(to.handle.stream());
+        let posted =
+            lane.append((to.context, to.handle), &header, &[&tag, message.body], Class::Message);
+        posted.map_err(|error| self.not_posted(way, error))
+    }
+
+    /// As [`Self::post_away`], by a known way: what frames to one mailbox have in common is made once.
+    ///
+    /// # Errors
+    /// [`PostError`]: the message has not left.
+    pub fn post_known(
+        &self,
+        known: &mut KnownWay,
+        message: Encoded<'_>,
+        reply: Option<Handle>,
+    ) -> Result<(), PostError> {
+        let Way::Away(way) = &known.way else {
+            let text = "a mailbox of this context takes values, not bytes".into();
+            return Err(PostError::Dead(self.dead(DeadReason::NoRoute, text)));
+        };
+        if reply.is_some() || message.body.len() + TAG > FRAGMENT {
+            return self.post_away(way, message, reply);
+        }
+        self.may_post(way, message.body)?;
+        let (lane, pair) = (way.link.lane(way.to.handle.stream()), (way.to.context, way.to.handle));
+        let head = match &mut known.head {
+            Some((tag, codec, head)) if (*tag, *codec) == (message.tag, message.codec) => head,
+            head => {
+                let made = way.head(message.tag, message.codec);
+                &mut head.insert((message.tag, message.codec, made)).2
+            }
+        };
+        lane.append_alike(pair, head, message.body).map_err(|error| self.not_posted(way, error))
+    }
+
+    /// Whether a message may leave now: nobody has asked for a pause, and it is not too large for the way.
+    fn may_post(&self, way: &AwayLink, body: &[u8]) -> Result<(), PostError> {
+        if self.pause_left(way.to).is_some() {
             return Err(PostError::Full);
         }
-        if message.body.len() > self.max_message() {
-            let text = format!(
-                "a body of {} bytes, the limit on the way is {}",
-                message.body.len(),
-                self.max_message()
-            );
+        let (is, limit) = (body.len(), self.max_message());
+        if is > limit {
+            let text = format!("a body of {is} bytes, the limit on the way is {limit}");
             return Err(PostError::Dead(self.dead(DeadReason::TooLarge, text)));
         }
-        let mut header = Header::to(to.handle);
-        header.reply = reply;
-        header.codec = message.codec;
-        if link.peer != to.context {
-            header.destination =
-                Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
-        }
-        let tag = message.tag.to_le_bytes();
-        let lane = link.lane(to.handle.stream());
-        match lane.append((to.context, to.handle), &header, &[&tag, message.body], Class::Message) {
-            Ok(()) => Ok(()),
-            Err(LaneError::Full) => Err(PostError::Full),
-            Err(LaneError::Closed) => {
-                Err(PostError::Dead(self.dead(DeadReason::RouteLost, link.loss().to_string())))
+        Ok(())
+    }
+
+    fn not_posted(&self, way: &AwayLink, error: LaneError) -> PostError {
+        match error {
+            LaneError::Full => PostError::Full,
+            LaneError::Closed => {
+                PostError::Dead(self.dead(DeadReason::RouteLost, way.link.loss().to_string()))
             }
         }
     }
@@ -267,12 +335,7 @@ impl Context {
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
         let AwayLink { link, to } = way;
-        let mut header = Header::to(to.handle);
-        header.reply = reply;
-        if link.peer != to.context {
-            header.destination =
-                Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
-        }
+        let header = way.header(0, reply);
         let lane = link.lane(to.handle.stream());
         let tag = 0_u64.to_le_bytes();
         lane.append((to.context, to.handle), &header, &[&tag, body], Class::Notice)
@@ -349,10 +412,38 @@ impl Context {
         handled: Handled,
         text: impl Into<String>,
     ) {
-        let dead = Dead::new(reason, handled, self.id(), text);
-        self.bury(self.address(envelope.handle), envelope.origin, envelope.tag, &dead);
-        if let Some(reply) = envelope.reply {
+        let Envelope { handle, origin, tag, reply, .. } = envelope;
+        self.refuse_message(
+            handle,
+            origin,
+            tag,
+            reply,
+            Dead::new(reason, handled, self.id(), text),
+        );
+    }
+
+    /// Gives a message up of which only this is left, as [`Self::refuse`] does.
+    pub fn refuse_message(
+        &self,
+        to: Handle,
+        from: Origin,
+        tag: u64,
+        reply: Option<ReplyPort>,
+        dead: Dead,
+    ) {
+        self.bury(self.address(to), from, tag, &dead);
+        if let Some(reply) = reply {
             reply.dead(dead.reason, dead.handled, dead.text);
+        }
+    }
+
+    /// Gives all messages of a batch up, for one reason.
+    pub fn refuse_batch(&self, mut batch: Batch, reason: DeadReason, handled: Handled, text: &str) {
+        let (handle, origin) = (batch.handle(), batch.origin());
+        while let Some((item, _)) = batch.take() {
+            let reply = ReplyPort::of(self, origin, item.reply);
+            let dead = Dead::new(reason, handled, self.id(), text);
+            self.refuse_message(handle, origin, item.tag, reply, dead);
         }
     }
 

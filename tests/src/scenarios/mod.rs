@@ -80,6 +80,7 @@ macro_rules! conformance {
             r02_many_to_many_arrive_in_order_per_pair,
             r02_what_follows_a_large_message_stays_behind_it,
             r15_concurrent_senders_keep_their_own_order,
+            r15_a_burst_of_several_kinds_to_several_mailboxes_is_never_mixed_up,
             r15_all_ways_of_sending_keep_one_order,
             r15_a_recreated_mailbox_of_the_same_name_gets_nothing_of_the_old,
             a_closed_receiver_holds_near_senders_back,

@@ -65,6 +65,43 @@ pub async fn r02_many_to_many_arrive_in_order_per_pair<F: Fabric>(mesh: &Mesh<F>
     Ok(())
 }
 
+/// Runs of one kind of message, broken by another kind, by requests and by other mailboxes on the same lane: each reaches its own
+/// mailbox as what it is.
+pub async fn r15_a_burst_of_several_kinds_to_several_mailboxes_is_never_mixed_up<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    let root = mesh.root().await?;
+    let one = mesh.child(&root, 1).await?;
+    // Four lanes: some of nine mailboxes share one.
+    let recorders: Vec<_> = (0..9).map(|_| one.start(Recorder::default())).collect();
+    let far: Vec<_> = recorders.iter().map(|to| to.clone().attach(&root)).collect();
+    let mut asked = tokio::task::JoinSet::new();
+    const RUNS: u64 = 40;
+    let lengths = [1, 7, 1, 30, 2, 1, 12, 3, 1];
+    for run in 0..RUNS {
+        for (to, length) in far.iter().zip(lengths) {
+            to.tell(Parcel(run, 0, pattern(usize::try_from(run)?))).await?;
+            for number in 1..=length {
+                to.tell(Note(run, number)).await?;
+            }
+            let other = &far[usize::try_from(run + length)? % far.len()];
+            asked.spawn_local(other.send(Notes()));
+            tokio::task::yield_now().await;
+            to.tell(Note(run, length + 1)).await?;
+        }
+    }
+    while let Some(answer) = asked.join_next().await {
+        answer??;
+    }
+    for (to, length) in far.iter().zip(lengths) {
+        let expected: Vec<_> =
+            (0..RUNS).flat_map(|run| (0..length + 2).map(move |n| (run, n))).collect();
+        assert_eq!(to.send(Notes()).await?, expected);
+    }
+    assert_eq!(one.stats().dead(), 0);
+    Ok(())
+}
+
 /// A small message that is sent behind a large one to the same mailbox arrives behind it.
 pub async fn r02_what_follows_a_large_message_stays_behind_it<F: Fabric>(
     mesh: &Mesh<F>,

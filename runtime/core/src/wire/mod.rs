@@ -11,7 +11,9 @@ pub mod fragment;
 pub mod header;
 pub mod varint;
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
 
 pub use header::{Destination, FragmentField, Header, Kind, TraceContext};
 
@@ -68,13 +70,59 @@ pub fn put_frame(header: &Header, payload: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a frame whose header, and the first bytes of its payload, are encoded already.
+///
+/// # Panics
+/// As [`put_frame`].
+pub fn put_frame_of(head: &[u8], rest: &[u8], out: &mut Vec<u8>) {
+    let len = head.len() + rest.len();
+    assert!(len <= MAX_FRAME, "a frame of {len} bytes: fragment the body first");
+    varint::put(len as u64, out);
+    out.extend_from_slice(head);
+    out.extend_from_slice(rest);
+}
+
+/// One frame where it lies: nothing is copied or counted for it.
+#[derive(Debug)]
+pub struct Placed<'a> {
+    /// The addressing part.
+    pub header: Header,
+    /// The chunk, or the gathered frame, that holds the payload.
+    pub bytes: &'a Bytes,
+    /// Where in `bytes` the header begins.
+    pub begin: usize,
+    /// Where in `bytes` the payload lies.
+    pub payload: Range<usize>,
+}
+
+impl Placed<'_> {
+    /// The payload, to be read at once.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload.clone()]
+    }
+
+    /// The header and the first bytes of the payload, for [`FrameReader::next_like`].
+    pub fn head(&self, of_payload: usize) -> &[u8] {
+        &self.bytes[self.begin..self.payload.start + of_payload]
+    }
+
+    /// The frame with a payload of its own, which keeps the bytes that hold it.
+    pub fn into_frame(self) -> Frame {
+        Frame { header: self.header, payload: self.bytes.slice(self.payload) }
+    }
+}
+
 /// Cuts a stream of chunks into frames.
 ///
-/// Frames that lie inside one chunk are sliced from it without a copy; one that straddles chunks is gathered first.
+/// Frames that lie inside one chunk are read there; one that straddles chunks is gathered first.
 #[derive(Debug, Default)]
 pub struct FrameReader {
     chunk: Bytes,
+    /// What of the chunk has been read.
+    at: usize,
     partial: BytesMut,
+    /// The last frame that had to be gathered.
+    gathered: Bytes,
 }
 
 impl FrameReader {
@@ -85,8 +133,9 @@ impl FrameReader {
 
     /// Takes the next chunk. Call [`Self::next`] until it gives `None` before feeding another.
     pub fn feed(&mut self, chunk: Bytes) {
-        debug_assert!(self.chunk.is_empty(), "the last chunk has not been read to its end");
+        debug_assert!(self.at == self.chunk.len(), "the last chunk has not been read to its end");
         self.chunk = chunk;
+        self.at = 0;
     }
 
     /// The next whole frame, or `None` when more bytes are needed.
@@ -98,46 +147,86 @@ impl FrameReader {
         reason = "a fallible cursor over fed chunks is no Iterator"
     )]
     pub fn next(&mut self) -> Result<Option<Frame>, WireError> {
+        Ok(self.next_placed()?.map(Placed::into_frame))
+    }
+
+    /// As [`Self::next`], without a hold on the bytes.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn next_placed(&mut self) -> Result<Option<Placed<'_>>, WireError> {
         if self.partial.is_empty() {
-            let mut peek = &self.chunk[..];
-            return match frame_len(&mut peek)? {
-                Some(len) if peek.len() >= len => {
-                    let prefix = self.chunk.len() - peek.len();
-                    self.chunk.advance(prefix);
-                    parse(self.chunk.split_to(len)).map(Some)
+            let mut rest = &self.chunk[self.at..];
+            return match frame_len(&mut rest)? {
+                Some(len) if rest.len() >= len => {
+                    let begin = self.chunk.len() - rest.len();
+                    self.at = begin + len;
+                    place(&self.chunk, begin..self.at).map(Some)
                 }
                 _ => {
-                    self.partial.extend_from_slice(&self.chunk);
-                    self.chunk.clear();
+                    self.partial.extend_from_slice(&self.chunk[self.at..]);
+                    self.end_chunk();
                     Ok(None)
                 }
             };
         }
         loop {
-            let mut peek = &self.partial[..];
-            let missing = match frame_len(&mut peek)? {
-                Some(len) if peek.len() >= len => {
-                    let prefix = self.partial.len() - peek.len();
-                    self.partial.advance(prefix);
-                    let frame = self.partial.split_to(len).freeze();
-                    debug_assert!(self.partial.is_empty(), "no more than one frame is gathered");
-                    return parse(frame).map(Some);
+            let mut gathered = &self.partial[..];
+            let missing = match frame_len(&mut gathered)? {
+                Some(len) if gathered.len() >= len => {
+                    let begin = self.partial.len() - gathered.len();
+                    self.gathered = self.partial.split().freeze();
+                    debug_assert!(
+                        self.gathered.len() == begin + len,
+                        "one frame is gathered, no more"
+                    );
+                    return place(&self.gathered, begin..begin + len).map(Some);
                 }
-                Some(len) => len - peek.len(),
+                Some(len) => len - gathered.len(),
                 None => 1,
             };
-            if self.chunk.is_empty() {
+            let rest = &self.chunk[self.at..];
+            if rest.is_empty() {
+                self.end_chunk();
                 return Ok(None);
             }
-            let take = missing.min(self.chunk.len());
-            self.partial.extend_from_slice(&self.chunk[..take]);
-            self.chunk.advance(take);
+            let take = missing.min(rest.len());
+            self.partial.extend_from_slice(&rest[..take]);
+            self.at += take;
         }
+    }
+
+    /// Where in [`Self::chunk`] the rest of the next frame lies, if all of it does and it begins with `head`: a header, or more, that an earlier frame of this
+    /// stream began with. So what one sender sends to one mailbox in a row is taken apart once. `None` says nothing: ask
+    /// [`Self::next_placed`].
+    pub fn next_like(&mut self, head: &[u8]) -> Option<Range<usize>> {
+        if !self.partial.is_empty() {
+            return None;
+        }
+        let mut rest = &self.chunk[self.at..];
+        let len = frame_len(&mut rest).ok()??;
+        let frame = rest.get(..len)?;
+        if !frame.starts_with(head) {
+            return None;
+        }
+        let begin = self.chunk.len() - rest.len();
+        self.at = begin + len;
+        Some(begin + head.len()..self.at)
+    }
+
+    /// The chunk that is being read.
+    pub fn chunk(&self) -> &Bytes {
+        &self.chunk
+    }
+
+    /// Lets go of a chunk that has been read: a stream that is quiet afterwards holds nothing.
+    fn end_chunk(&mut self) {
+        (self.chunk, self.at) = (Bytes::new(), 0);
     }
 
     /// Whether the stream could end here: no frame has begun and not finished.
     pub fn at_boundary(&self) -> bool {
-        self.partial.is_empty() && self.chunk.is_empty()
+        self.partial.is_empty() && self.at == self.chunk.len()
     }
 }
 
@@ -154,10 +243,9 @@ fn frame_len(bytes: &mut &[u8]) -> Result<Option<usize>, WireError> {
     }
 }
 
-fn parse(mut bytes: Bytes) -> Result<Frame, WireError> {
-    let (header, used) = Header::decode(&bytes)?;
-    bytes.advance(used);
-    Ok(Frame { header, payload: bytes })
+fn place(bytes: &Bytes, frame: Range<usize>) -> Result<Placed<'_>, WireError> {
+    let (header, used) = Header::decode(&bytes[frame.clone()])?;
+    Ok(Placed { header, bytes, begin: frame.start, payload: frame.start + used..frame.end })
 }
 
 #[cfg(test)]
@@ -198,6 +286,25 @@ mod tests {
         reader.feed(chunk);
         let payload = reader.next().unwrap().unwrap().payload;
         assert!(within.contains(&payload.as_ptr()));
+    }
+
+    #[test]
+    fn what_begins_like_an_earlier_frame_needs_no_second_look_and_nothing_else_is_taken_for_it() {
+        let stream =
+            [frame(1000, b"tag one"), frame(1000, b"tag two"), frame(1001, b"tag!")].concat();
+        let cut = stream.len() - 3;
+        let mut reader = FrameReader::new();
+        reader.feed(Bytes::copy_from_slice(&stream[..cut]));
+        let first = reader.next_placed().unwrap().unwrap();
+        let head = first.head(4).to_vec();
+        let rest = reader.next_like(&head).unwrap();
+        assert_eq!(&reader.chunk()[rest], b"two");
+        assert!(reader.next_like(&head).is_none(), "another header, and not all there");
+        assert!(reader.next().unwrap().is_none());
+        reader.feed(Bytes::copy_from_slice(&stream[cut..]));
+        assert!(reader.next_like(&[]).is_none(), "part of it was in another chunk");
+        assert_eq!(reader.next().unwrap().unwrap().header.handle, Handle(1001));
+        assert!(reader.next_like(&[]).is_none() && reader.at_boundary());
     }
 
     #[test]
