@@ -62,6 +62,14 @@ struct Queue {
     idle: bool,
 }
 
+/// Who has been asked to pause.
+#[derive(Debug, Default)]
+struct Asked {
+    pressure: Pressure,
+    /// A task renews the pauses.
+    renewing: bool,
+}
+
 /// What envelopes count against a mailbox's bounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
@@ -93,8 +101,8 @@ pub(crate) struct Intake<A> {
     pub(crate) waker: AtomicWaker,
     context: actogen_runtime::Context,
     handle: OnceLock<Handle>,
-    /// Who has been asked to pause.
-    pressure: Mutex<Pressure>,
+    asked: Mutex<Asked>,
+    /// Somebody waits for room, here or in another context.
     pressed: AtomicBool,
     /// Accepted and not yet handled, the pump's own part included.
     messages: AtomicUsize,
@@ -115,7 +123,7 @@ impl<A: RemoteActor> Intake<A> {
             waker: AtomicWaker::new(),
             context,
             handle: OnceLock::new(),
-            pressure: Mutex::default(),
+            asked: Mutex::default(),
             pressed: AtomicBool::new(false),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -162,15 +170,23 @@ impl<A: RemoteActor> Intake<A> {
         self.bytes.fetch_sub(gone.bytes, Ordering::AcqRel);
         // Whoever waits is let on when much has drained, not for each message.
         if self.pressed.load(Ordering::Acquire) && !self.is_over(RESUME_MARK) {
-            self.pressed.store(false, Ordering::Release);
-            self.room.notify_waiters();
-            let eased = self.pressure.lock().ease();
-            if let Some(&handle) = self.handle.get() {
-                for sender in eased {
-                    self.context.ask_to_resume(sender, handle);
-                }
+            self.ease();
+        }
+    }
+
+    /// Lets on whoever waits, here and elsewhere.
+    fn ease(&self) {
+        let mut asked = self.asked.lock();
+        self.pressed.store(false, Ordering::Release);
+        let eased = asked.pressure.ease();
+        if let Some(&handle) = self.handle.get() {
+            // Under the lock, as all words to senders: a renewal that is on its way must not come behind this one.
+            for sender in eased {
+                self.context.ask_to_resume(sender, handle);
             }
         }
+        drop(asked);
+        self.room.notify_waiters();
     }
 
     /// Whether the mailbox is fuller than one part in `mark` of its bounds.
@@ -183,21 +199,22 @@ impl<A: RemoteActor> Intake<A> {
     /// Asks the contexts that these envelopes came from to pause, as long as the mailbox is over its mark.
     fn press(self: &Arc<Self>, sources: impl Iterator<Item = ContextId>) {
         let Some(&handle) = self.handle.get() else { return };
-        self.pressed.store(true, Ordering::Release);
         let me = self.context.id();
-        let mut begun = false;
         {
-            let mut pressure = self.pressure.lock();
+            let mut asked = self.asked.lock();
+            self.pressed.store(true, Ordering::Release);
             for source in sources.filter(|&source| source != me) {
-                let was_on = pressure.is_on();
-                if pressure.press(source) {
-                    begun |= !was_on;
+                if asked.pressure.press(source) {
                     self.context.ask_to_pause(source, handle);
+                    if !std::mem::replace(&mut asked.renewing, true) {
+                        self.renew_pauses(handle);
+                    }
                 }
             }
         }
-        if begun {
-            self.renew_pauses(handle);
+        // The actor may have handled all of it meanwhile, and found nobody to let on.
+        if !self.is_over(RESUME_MARK) {
+            self.ease();
         }
     }
 
@@ -208,12 +225,13 @@ impl<A: RemoteActor> Intake<A> {
             loop {
                 tokio::time::sleep(RENEW).await;
                 let Some(intake) = intake.upgrade() else { return };
-                let told: Vec<_> = intake.pressure.lock().told().collect();
-                if told.is_empty() {
-                    return;
-                }
-                for sender in told {
+                let mut asked = intake.asked.lock();
+                asked.renewing = asked.pressure.is_on();
+                for sender in asked.pressure.told() {
                     intake.context.ask_to_pause(sender, handle);
+                }
+                if !asked.renewing {
+                    return;
                 }
             }
         });
@@ -251,15 +269,11 @@ impl<A: RemoteActor> Intake<A> {
             self.release(waiting.load());
             self.refuse_stopped(waiting, &reason);
         }
-        self.room.notify_waiters();
-        let eased = self.pressure.lock().ease();
         if let Some(&handle) = self.handle.get() {
             self.context.unbind(handle, &reason);
-            // Whoever was paused learns by its next message that there is nobody left.
-            for sender in eased {
-                self.context.ask_to_resume(sender, handle);
-            }
         }
+        // Whoever was paused learns by its next message that there is nobody left.
+        self.ease();
     }
 
     fn refuse_stopped(&self, waiting: Waiting, reason: &StopReason) {
