@@ -109,6 +109,23 @@ impl Envelope<'_> {
         Tag::new(self.tag)
     }
 
+    /// Why it need not be handled, if it is a request that its asker has given up.
+    fn given_up(&self, context: &actogen_runtime::Context) -> Option<Dead> {
+        match &self.reply {
+            Reply::Nowhere => None,
+            Reply::To(handle) => context.given_up(self.origin.source, *handle),
+            Reply::By(port) => port.given_up(),
+        }
+    }
+
+    /// Counts it as dead; nobody waits to hear of it.
+    fn abandon(self, context: &actogen_runtime::Context, dead: &Dead) {
+        if let Reply::By(port) = self.reply {
+            port.let_go();
+        }
+        context.refuse_message(self.handle, *self.origin, self.tag, None, dead.clone());
+    }
+
     fn refuse(self, context: &actogen_runtime::Context, reason: DeadReason, text: String) {
         let dead = Dead::new(reason, Handled::No, context.id(), text);
         let reply = self.reply.port(context, self.origin);
@@ -186,6 +203,10 @@ fn open<A: RemoteActor, M: RemoteMessage>(
     mut envelope: Envelope<'_>,
     turn: &Turn<'_, A>,
 ) -> Option<(M, Option<ReplyPort>)> {
+    if let Some(dead) = envelope.given_up(turn.intake.context()) {
+        envelope.abandon(turn.intake.context(), &dead);
+        return None;
+    }
     let content = std::mem::replace(&mut envelope.content, Content::Encoded(&[]));
     let message = match content {
         Content::Value(value) => match value.downcast::<M>() {

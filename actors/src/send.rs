@@ -267,6 +267,7 @@ impl Reach {
                     return Err(SendError::Failed("an answer came before the request had left".into()));
                 }
             }
+            call.note_left();
             Ok(call.await)
         };
         match tokio::time::timeout(limit, exchange).await {
@@ -340,12 +341,13 @@ impl<M: RemoteMessage> State<M> {
     fn begin(reach: Arc<Reach>, message: M, limit: Option<Duration>) -> Result<Self, SendError<M>> {
         let Some(context) = &reach.context else { return Err(SendError::Unattached(message)) };
         let limit = limit.unwrap_or(context.limits().request_time);
-        let call = match context.begin_call(reach.address, None) {
+        let mut call = match context.begin_call(reach.address, None) {
             Ok(call) => call,
             Err(dead) => return Err(reach.refused(SendError::Unsent(message, dead))),
         };
         match reach.attempt(message.into(), Some(call.reply_handle())) {
             Attempt::Posted => {
+                call.note_left();
                 let timer = Box::pin(tokio::time::sleep(limit));
                 Ok(Self::Sent { reach, call, timer, limit })
             }

@@ -414,6 +414,7 @@ fn assemble(
         ends_with_parent,
         handshakes: AtomicUsize::new(0),
         paused: crate::flow::Paused::new(limits.pending_calls),
+        cancelled: crate::cancel::Cancelled::default(),
         dialling: Mutex::default(),
         limits,
     }))

@@ -100,6 +100,14 @@ pub(crate) fn bind_all(context: &Context) {
             Err(_) => malformed(context, envelope),
         },
     );
+    bind(context, Handle::CANCEL, Policy::Anyone, |context, envelope, body| {
+        match <[u8; 8]>::try_from(body) {
+            Ok(reply) => {
+                context.note_given_up(envelope.origin.source, Handle(u64::from_le_bytes(reply)))
+            }
+            Err(_) => malformed(context, envelope),
+        }
+    });
     bind(context, Handle::RESUME, Policy::Anyone, |context, envelope, body| {
         match <[u8; 8]>::try_from(body) {
             Ok(handle) => {

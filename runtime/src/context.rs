@@ -97,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) ends_with_parent: bool,
     pub(crate) handshakes: AtomicUsize,
     pub(crate) paused: crate::flow::Paused,
+    pub(crate) cancelled: crate::cancel::Cancelled,
     /// Contexts that this one is dialling to be their parent.
     pub(crate) dialling: Mutex<BTreeSet<ContextId>>,
 }

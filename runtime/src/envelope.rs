@@ -77,6 +77,16 @@ impl ReplyPort {
         Self { context, to, handle, answered: false }
     }
 
+    /// Why nobody waits for the answer any more, if the asker has given the request up.
+    pub fn given_up(&self) -> Option<Dead> {
+        self.context.given_up(self.to, self.handle)
+    }
+
+    /// Lets go of the port without an answer, because nobody waits for one.
+    pub fn let_go(self) {
+        self.into_handle();
+    }
+
     /// Takes the handle out, for an answer that comes much later; no `NoAnswer` follows.
     pub(crate) fn into_handle(mut self) -> Handle {
         self.answered = true;

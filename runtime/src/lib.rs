@@ -23,6 +23,7 @@ pub mod batch;
 mod broker;
 mod builder;
 mod builtin;
+mod cancel;
 mod context;
 pub mod counters;
 pub mod dead_letters;

@@ -324,7 +324,7 @@ impl Context {
                 );
                 self.dead(DeadReason::Congested, text)
             })?;
-        Ok(Call { context: self.clone(), handle, answer })
+        Ok(Call { context: self.clone(), handle, asked: to, has_left: false, answer })
     }
 
     /// Posts one of the runtime's own requests, which quotas of their own bound and no lane refuses.
@@ -547,6 +547,9 @@ impl Context {
 pub struct Call {
     pub(crate) context: Context,
     pub(crate) handle: Handle,
+    asked: Address,
+    /// The request is on its way: whoever gives the call up says so there.
+    has_left: bool,
     answer: oneshot::Receiver<Outcome>,
 }
 
@@ -554,6 +557,12 @@ impl Call {
     /// Where the answer goes.
     pub fn reply_handle(&self) -> Handle {
         self.handle
+    }
+
+    /// Notes that the request has left. Dropping the call before its answer gives the request up at the other side as well, if that
+    /// has not begun to handle it.
+    pub fn note_left(&mut self) {
+        self.has_left = true;
     }
 }
 
@@ -577,6 +586,9 @@ impl Future for Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.context.0.pending.lock().cancel(self.handle);
+        let waited = self.context.0.pending.lock().cancel(self.handle).is_some();
+        if waited && self.has_left {
+            self.context.give_up(self.asked, self.handle);
+        }
     }
 }

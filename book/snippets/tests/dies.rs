@@ -8,6 +8,7 @@ use actogen::{
     Address, Codec, ContextId, DeadReason, Ended, Handle, Handled, Incarnation, Limits, Place,
     Placement, Policy, StopReason, memory::MemoryNetwork, prelude::*,
 };
+use futures_util::FutureExt;
 
 actogen::test_child!();
 
@@ -320,6 +321,20 @@ async fn a_request_dropped_by_its_handler_has_no_answer(cx: Context) -> actogen:
     let error = answer.unwrap_err();
     assert_eq!((error.reason(), error.handled()), (Some(DeadReason::NoAnswer), Handled::Yes));
     // ANCHOR_END: no_answer
+    Ok(())
+}
+
+#[actogen::test]
+async fn a_request_that_was_given_up_before_its_turn_is_not_handled(
+    cx: Context,
+) -> actogen::Result<()> {
+    // ANCHOR: closed
+    let calc = cx.start(Calc);
+    // Sent, and given up at once: the actor, on this same thread, has had no turn yet.
+    assert!(calc.send(Add(2, 3)).now_or_never().is_none());
+    assert_eq!(calc.send(Add(1, 1)).await?, 2);
+    assert_eq!(cx.stats().dead_of(DeadReason::Closed), 1);
+    // ANCHOR_END: closed
     Ok(())
 }
 

@@ -47,7 +47,7 @@ pub enum DeadReason {
     Shutdown = 13,
     /// The handler dropped its reply port without an answer.
     NoAnswer = 14,
-    /// A receiver was closed explicitly by its sender.
+    /// The receiver of the answer was closed by its sender: the request was given up before its turn came.
     Closed = 15,
 }
 

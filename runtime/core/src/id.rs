@@ -141,6 +141,8 @@ impl Handle {
     pub const PAUSE: Self = Self(119);
     /// Tells a paused sender to go on.
     pub const RESUME: Self = Self(120);
+    /// Says that the asker of a request has given it up; whoever asked.
+    pub const CANCEL: Self = Self(133);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 
@@ -153,7 +155,9 @@ impl Handle {
     /// requests and pauses, which must overtake user messages; a lane by the low two bits for everything else.
     pub const fn stream(self) -> StreamId {
         match self {
-            Self::WATCH | Self::UNWATCH | Self::PAUSE | Self::RESUME => StreamId::CONTROL,
+            Self::WATCH | Self::UNWATCH | Self::PAUSE | Self::RESUME | Self::CANCEL => {
+                StreamId::CONTROL
+            }
             Self(n) => StreamId::lane((n & 3) as u8),
         }
     }

@@ -145,6 +145,7 @@ macro_rules! conformance {
             r16_an_undecodable_answer_fails_one_call,
             dead_case_12_a_used_up_hop_limit_is_a_loop,
             dead_case_11_a_full_mailbox_says_so,
+            dead_case_15_a_request_that_was_given_up_is_not_handled,
         );
     };
 }

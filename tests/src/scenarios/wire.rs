@@ -1,6 +1,8 @@
 //! Bytes that are not what they should be, and bodies that come in pieces.
 
-use actogen::{Context, DeadReason, Handle, Handled, Remote, RemoteMessage};
+use std::time::Duration;
+
+use actogen::{Context, DeadReason, Handle, Handled, Remote, RemoteMessage, SendError};
 use actogen_core::{
     ContextId, StreamId,
     limits::{FRAGMENT, MAX_FRAME},
@@ -11,6 +13,8 @@ use actogen_core::{
         fragment, varint,
     },
 };
+
+use futures_util::FutureExt;
 
 use crate::{
     actors::{Desk, Echo, Gate, Note, Notes, Parcel, Produce, Recorder, pattern},
@@ -367,6 +371,31 @@ pub async fn dead_case_12_a_used_up_hop_limit_is_a_loop<F: Fabric>(mesh: &Mesh<F
     let dead = rogue.dead_answer_to(reply).await?;
     assert_eq!((dead.reason, dead.handled, dead.by), (DeadReason::Loop, Handled::No, root.id()));
     rogue.cut().await;
+    Ok(())
+}
+
+/// A request whose asker gave it up before its turn came, by its time limit or by dropping it, is not handled, near and far; what is
+/// asked behind it is.
+pub async fn dead_case_15_a_request_that_was_given_up_is_not_handled<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    let root = mesh.root().await?;
+    let one = mesh.child(&root, 1).await?;
+    let two = mesh.child(&one, 2).await?;
+    for (far, near) in [(&two, &root), (&root, &two), (&one, &one)] {
+        let (gate, open) = Gate::closed();
+        let gate = far.start(gate).attach(near);
+        let given_up = gate.send(Note(1, 1)).within(Duration::from_millis(50)).await;
+        assert!(matches!(given_up, Err(SendError::Timeout(_))), "{given_up:?}");
+        assert!(gate.send(Note(1, 2)).now_or_never().is_none());
+        // A request to watch takes the stream that the words about the others took.
+        let _watch = near.watch(&gate);
+        until_equal("the words came", 1, async || far.holdings().await.watched).await;
+        open.notify_one();
+        gate.send(Note(1, 3)).await?;
+        assert_eq!(gate.send(Notes()).await?, [(1, 3)]);
+        assert_eq!(far.stats().dead_of(DeadReason::Closed), 2);
+    }
     Ok(())
 }
 
