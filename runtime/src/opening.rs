@@ -111,6 +111,7 @@ pub(crate) async fn dial(mut link: Link, hello: &Hello) -> Result<(Opened, Welco
     let side = match hello.role {
         Role::Child => Side::Parent,
         Role::Parent => Side::Child,
+        Role::Direct(_) => Side::Direct,
     };
     let opened = Opened { peer: link.peer, incarnation: welcome.incarnation, side, control, link };
     Ok((opened, welcome))
@@ -143,6 +144,8 @@ pub(crate) async fn accept(context: &Context, mut link: Link) -> Result<Opened, 
             RefusalReason::Simultaneous,
             format!("{me} is dialling {peer} itself, and its dial stands"),
         )
+    } else if matches!(hello.role, Role::Direct(_)) {
+        refuse(RefusalReason::Ticket, format!("{me} gives no tickets and opens no direct links"))
     } else if hello.role == Role::Parent {
         // A context that waits for its parent has no router yet and is not here (`join`).
         refuse(RefusalReason::Role, format!("{me} has its place in the tree already"))

@@ -113,6 +113,11 @@ impl Router {
             Effect::Passed { link, stream, contexts } => {
                 context.routes().passed(link, stream, &contexts)
             }
+            // They are about direct links, and this runtime opens none.
+            Effect::Change { .. }
+            | Effect::TellLost { .. }
+            | Effect::Broken { .. }
+            | Effect::AskAgain { .. } => {}
             Effect::Parent(link) => {
                 let link = link.and_then(|link| self.links.get(&link).cloned());
                 let orphaned = link.is_none();
@@ -150,7 +155,8 @@ impl Router {
 
     fn wake(&self, stream: Option<actogen_core::StreamId>, wake: &Wake) {
         match &wake.whom {
-            Whom::Context(respondent) => {
+            // Calls alone are meant only where a direct link stands, and this runtime opens none.
+            Whom::Context(respondent) | Whom::Calls(respondent) => {
                 self.context.wake(*respondent, stream, wake.epoch, &wake.loss)
             }
             Whom::OutsideExcept(except) => {

@@ -89,6 +89,28 @@ impl fmt::Debug for Attachment {
     }
 }
 
+/// How often the path from one context to another has broken on a lane (protocol rule 7). Frames carry it, so that what the broken
+/// path still brings is known by its lower number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PathEpoch(pub u64);
+
+impl PathEpoch {
+    /// The epoch of a path that has never broken.
+    pub const FIRST: Self = Self(0);
+
+    /// The epoch that follows this one.
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Debug for PathEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "e{}", self.0)
+    }
+}
+
 /// A mailbox's number inside a context.
 ///
 /// 100-199 and 999 are reserved with the meanings that Mitogen gave them ([`Handle::GET_MODULE`] and the other constants);
@@ -141,10 +163,38 @@ impl Handle {
     pub const PAUSE: Self = Self(119);
     /// Tells a paused sender to go on.
     pub const RESUME: Self = Self(120);
+    /// Answers a [`Self::flush`]; whoever was flushed to.
+    pub const FLUSHED: Self = Self(121);
+    /// Tells a source that its path's epoch is behind what has been seen of it; whoever it sends to.
+    pub const BEHIND: Self = Self(122);
+    /// Asks for a ticket to a direct link; whoever the policies of the asked and of each router on the way admit.
+    pub const TICKET: Self = Self(123);
+    /// [`Self::lost`] of the control stream.
+    const LOST_ON_CONTROL: Self = Self::lost(StreamId::CONTROL);
     /// Says that the asker of a request has given it up; whoever asked.
     pub const CANCEL: Self = Self(133);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
+
+    /// Marks the end of a path on a lane, 124-127: it travels on the lane that it flushes (protocol rule 7).
+    ///
+    /// # Panics
+    /// If `lane` is the control stream, which has no path.
+    pub const fn flush(lane: StreamId) -> Self {
+        assert!(lane.0 < StreamId::CONTROL.0, "the control stream has no path to flush");
+        Self(124 + lane.0 as u64)
+    }
+
+    /// Says that the other way to a context is lost, 128-132: a copy on each stream, before anything else by the way that is left
+    /// (protocol rule 9).
+    pub const fn lost(stream: StreamId) -> Self {
+        Self(128 + stream.0 as u64)
+    }
+
+    /// Whether it is [`Self::lost`] of some stream.
+    pub const fn is_lost(self) -> bool {
+        matches!(self.0, 128..=132)
+    }
 
     /// Whether the number lies in the range that is not given to authors' mailboxes.
     pub const fn is_reserved(self) -> bool {
@@ -152,12 +202,18 @@ impl Handle {
     }
 
     /// The stream that envelopes to this handle take on every hop (protocol rules 4 and 6): the control stream for watch
-    /// requests and pauses, which must overtake user messages; a lane by the low two bits for everything else.
+    /// requests and pauses, which must overtake user messages, and for words about paths, which must not wait for one; a lane by
+    /// the low two bits for everything else.
     pub const fn stream(self) -> StreamId {
         match self {
-            Self::WATCH | Self::UNWATCH | Self::PAUSE | Self::RESUME | Self::CANCEL => {
-                StreamId::CONTROL
-            }
+            Self::WATCH
+            | Self::UNWATCH
+            | Self::PAUSE
+            | Self::RESUME
+            | Self::CANCEL
+            | Self::FLUSHED
+            | Self::BEHIND
+            | Self::LOST_ON_CONTROL => StreamId::CONTROL,
             Self(n) => StreamId::lane((n & 3) as u8),
         }
     }
@@ -253,6 +309,11 @@ impl StreamId {
     /// All streams, lanes first.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Self::COUNT as u8).map(Self)
+    }
+
+    /// The streams that carry data.
+    pub fn lanes() -> impl Iterator<Item = Self> {
+        (0..Self::LANES as u8).map(Self)
     }
 }
 
@@ -374,6 +435,16 @@ mod tests {
         assert_eq!(Handle::UNWATCH.stream(), StreamId::CONTROL);
         assert_eq!(Handle::PAUSE.stream(), StreamId::CONTROL);
         assert_eq!(Handle::RESUME.stream(), StreamId::CONTROL);
+        assert_eq!(Handle::FLUSHED.stream(), StreamId::CONTROL);
+        assert_eq!(Handle::BEHIND.stream(), StreamId::CONTROL);
+        for lane in StreamId::lanes() {
+            assert_eq!(Handle::flush(lane).stream(), lane, "it stands behind what it flushes");
+            assert!(Handle::flush(lane).is_reserved() && !Handle::flush(lane).is_lost());
+        }
+        for stream in StreamId::all() {
+            assert_eq!(Handle::lost(stream).stream(), stream, "nothing overtakes it");
+            assert!(Handle::lost(stream).is_reserved() && Handle::lost(stream).is_lost());
+        }
         assert_eq!(Handle::SPAWN.stream(), StreamId::lane(0));
         assert_eq!(Handle(1007).stream(), StreamId::lane(3));
     }

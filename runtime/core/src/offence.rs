@@ -31,11 +31,15 @@ pub enum OffenceKind {
     /// A source or authority that was behind the link last and has left it: honest when the frame was under way meanwhile, and
     /// refused all the same, since newer ones may come by the new way already.
     OldWay,
+    /// A frame for somebody else by a direct link, which is never a way to others.
+    Transit,
+    /// A frame of a path that has broken, behind newer ones that have come by another: honest, and dropped to keep the order.
+    OldPath,
 }
 
 impl OffenceKind {
     /// How many kinds there are: counters are arrays of this length.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 13;
 }
 
 impl fmt::Display for OffenceKind {
@@ -52,6 +56,8 @@ impl fmt::Display for OffenceKind {
             Self::StrangersAnswer => "an answer from a context that was not asked",
             Self::Malformed => "bytes that are no frame",
             Self::OldWay => "a source that has left by another way",
+            Self::Transit => "a frame by a direct link for somebody else",
+            Self::OldPath => "a frame of a path that has broken",
         })
     }
 }

@@ -97,14 +97,37 @@ impl<T> PendingTable<T> {
 
     /// Ends the waits for `respondent` that began up to `epoch`, on one lane or, with `None`, on all of them.
     pub fn wake(&mut self, respondent: ContextId, lane: Option<StreamId>, epoch: Epoch) -> Vec<T> {
-        let Some(handles) = self.by_respondent.get(&respondent) else { return Vec::new() };
-        let due: Vec<Handle> = handles
-            .iter()
-            .copied()
+        let due = self.due(respondent, lane, epoch);
+        due.into_iter().filter_map(|handle| self.cancel(handle)).collect()
+    }
+
+    fn due(&self, respondent: ContextId, lane: Option<StreamId>, epoch: Epoch) -> Vec<Handle> {
+        let handles = self.by_respondent.get(&respondent).into_iter().flatten().copied();
+        handles
             .filter(|handle| lane.is_none_or(|lane| handle.stream() == lane))
             .filter(|handle| self.entries.get(handle).is_some_and(|entry| entry.epoch <= epoch))
-            .collect();
+            .collect()
+    }
+
+    /// As [`Self::wake`], but watches stay.
+    pub fn wake_calls(
+        &mut self,
+        respondent: ContextId,
+        lane: Option<StreamId>,
+        epoch: Epoch,
+        is_watch: impl Fn(&T) -> bool,
+    ) -> Vec<T> {
+        let mut due = self.due(respondent, lane, epoch);
+        due.retain(|handle| self.entries.get(handle).is_some_and(|entry| !is_watch(&entry.waiter)));
         due.into_iter().filter_map(|handle| self.cancel(handle)).collect()
+    }
+
+    /// The handles of the watches on `respondent`, under which each can be asked again.
+    pub fn watches(&self, respondent: ContextId, is_watch: impl Fn(&T) -> bool) -> Vec<Handle> {
+        let mut handles = self.due(respondent, None, Epoch(u64::MAX));
+        handles
+            .retain(|handle| self.entries.get(handle).is_some_and(|entry| is_watch(&entry.waiter)));
+        handles
     }
 
     /// The contexts that somebody waits for, in order.
@@ -169,6 +192,24 @@ mod tests {
         rest.sort_unstable();
         assert_eq!(rest, [12, 13]);
         assert!(table.is_empty());
+    }
+
+    #[test]
+    fn where_another_way_is_left_calls_end_and_watches_are_asked_again() {
+        let mut table = table(10);
+        let is_watch = |&waiter: &u32| waiter >= 100;
+        table.insert(B, LANE, Epoch(1), 1).unwrap();
+        let watch = table.insert(B, LANE, Epoch(1), 100).unwrap();
+        table.insert(C, LANE, Epoch(1), 102).unwrap();
+        let later = table.insert(B, LANE, Epoch(2), 2).unwrap();
+        assert_eq!(table.wake_calls(B, Some(StreamId::lane(2)), Epoch(1), is_watch), []);
+        assert_eq!(table.wake_calls(B, Some(LANE), Epoch(1), is_watch), [1]);
+        assert_eq!(table.wake_calls(B, None, Epoch(1), is_watch), []);
+        assert_eq!(table.watches(B, is_watch), [watch]);
+        assert_eq!(table.answer(watch, B), Ok(100), "under the same handle, once");
+        assert_eq!(table.watches(B, is_watch), []);
+        assert_eq!(table.answer(later, B), Ok(2));
+        assert_eq!(table.len(), 1);
     }
 
     #[test]

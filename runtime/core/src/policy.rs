@@ -41,6 +41,8 @@ pub enum Side {
     Parent,
     /// The peer is a child.
     Child,
+    /// The peer stands anywhere in the mesh: the link is beside the tree, and speaks for nobody but the peer (protocol rule 8).
+    Direct,
 }
 
 /// The receiver and those above it.
@@ -183,6 +185,8 @@ mod tests {
             (from(5, 5, Some((7, Side::Child))), [true, true, false, false]),
             (from(5, 7, None), [true, false, false, false]),
             (from(7, 5, None), [true, true, false, false]),
+            (from(7, 7, Some((7, Side::Direct))), [true, false, false, false]),
+            (from(0, 0, Some((0, Side::Direct))), [true, true, false, false]),
         ];
         let policies =
             [Policy::Anyone, Policy::ParentAuthority, Policy::ImmediateChild, Policy::OnlySelf];

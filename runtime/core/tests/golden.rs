@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use actogen_core::{
     Handled,
     dead::{Dead, DeadReason},
-    id::{Attachment, ContextId, Handle, Incarnation},
+    id::{Attachment, ContextId, Handle, Incarnation, PathEpoch, StreamId},
     wire::{
         Destination, FragmentField, Frame, FrameReader, Header, Kind, TraceContext,
         control::{
@@ -17,6 +17,7 @@ use actogen_core::{
             LossKind, Outside, Refusal, RefusalReason, Report, Role, VERSION, Welcome, Withdrawn,
             put_opening, take_opening,
         },
+        direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost, Ticket},
         put_frame,
     },
 };
@@ -106,6 +107,11 @@ fn goodbye(kind: LossKind) -> Value {
     Value::Link(LinkMessage::Goodbye(Goodbye { kind, text: "bye".into() }))
 }
 
+/// A message to a reserved handle: no tag, then the body.
+fn reserved(handle: Handle, body: &impl Body) -> Value {
+    Value::Envelope(Header::to(handle), [&[0; 8], &body.to_bytes()[..]].concat())
+}
+
 fn values() -> Vec<(String, Value)> {
     let mailbox = Handle(0x0123_4567_89ab_cdef);
     let short = Header::to(mailbox);
@@ -126,6 +132,7 @@ fn values() -> Vec<(String, Value)> {
     let mut reply = Header::to(Handle(0xfedc_ba98_7654_3210)).kind(Kind::Reply);
     reply.destination = Some(Destination { context: ContextId(5), incarnation: None });
     reply.source = Some(ContextId(70_000));
+    let later = Header { epoch: PathEpoch(300), ..Header::to(mailbox) };
     let failed = Header { kind: Kind::Failed, ..reply.clone() };
     let mut dead = Header { kind: Kind::Dead, ..reply.clone() };
     dead.by_router = true;
@@ -146,6 +153,13 @@ fn values() -> Vec<(String, Value)> {
         ancestors: vec![ContextId(4), ContextId::ROOT],
         ..hello.clone()
     };
+    let direct = Hello { role: Role::Direct(Ticket::new([0x5a; 32])), ..hello.clone() };
+    let (lane, number) = (StreamId::lane(2), 70_000);
+    let epoch = PathEpoch(300);
+    let grant = Grant {
+        ticket: Ticket::new([0x5a; 32]),
+        places: vec!["127.0.0.1:4433".into(), "[::1]:4433".into()],
+    };
     let welcome = Welcome {
         version: VERSION,
         capabilities: 1,
@@ -160,6 +174,16 @@ fn values() -> Vec<(String, Value)> {
         ("message-routed", Value::Envelope(far, b"8bytetagbody".to_vec())),
         ("message-all-fields", Value::Envelope(full, b"8bytetagbody".to_vec())),
         ("message-next-fragment", Value::Envelope(next, vec![7; 300])),
+        ("message-later-epoch", Value::Envelope(later, b"8bytetagbody".to_vec())),
+        ("flush", reserved(Handle::flush(lane), &Flush { number })),
+        ("flushed", reserved(Handle::FLUSHED, &Flushed { lane: lane.into(), number })),
+        (
+            "lost",
+            reserved(Handle::lost(lane), &Lost { incarnation: Incarnation::new(2, 17), number }),
+        ),
+        ("behind", reserved(Handle::BEHIND, &Behind { lane: lane.into(), epoch })),
+        ("ticket-ask", reserved(Handle::TICKET, &Ask { incarnation: Incarnation::new(2, 17) })),
+        ("ticket-grant", Value::Envelope(Header::to(mailbox).kind(Kind::Reply), grant.to_bytes())),
         ("reply", Value::Envelope(reply, b"answer".to_vec())),
         ("failed", Value::Envelope(failed, b"it panicked".to_vec())),
         (
@@ -182,6 +206,7 @@ fn values() -> Vec<(String, Value)> {
         ("above", Value::Link(LinkMessage::Above(contexts()))),
         ("hello-child", Value::Hello(hello)),
         ("hello-parent", Value::Hello(parent)),
+        ("hello-direct", Value::Hello(direct)),
         ("welcome", Value::Answer(Answer::Welcome(welcome))),
     ]
     .map(|(name, value)| (name.to_owned(), value))
@@ -202,6 +227,7 @@ fn values() -> Vec<(String, Value)> {
         RefusalReason::Quota,
         RefusalReason::NoRoot,
         RefusalReason::Shutdown,
+        RefusalReason::Ticket,
     ];
     values.extend(refusals.map(|r| (format!("refusal-{r:?}").to_lowercase(), refusal(r))));
     let kinds = [

@@ -3,7 +3,7 @@
 use actogen_core::{
     Handled, Moment,
     dead::{Dead, DeadReason},
-    id::{Attachment, ContextId, Handle, Incarnation, StreamId},
+    id::{Attachment, ContextId, Handle, Incarnation, PathEpoch, StreamId},
     limits::{FRAGMENT, MAX_FRAME, MAX_HEADER, MAX_HOPS},
     wire::{
         Destination, FragmentField, FrameReader, Header, Kind, TraceContext, WireError,
@@ -11,6 +11,7 @@ use actogen_core::{
             AddRoute, Announcement, Answer, Contexts, DelRoute, Goodbye, Hello, LinkMessage, Loss,
             LossKind, Outside, Report, Withdrawn, take_opening,
         },
+        direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost},
         fragment::{Reassembly, split},
         put_frame, varint,
     },
@@ -62,11 +63,17 @@ fn header() -> impl Strategy<Value = Header> {
     let addressing =
         (option::of(destination), option::of(context()), option::of(context()), 0..=MAX_HOPS);
     let handles = (any::<u64>(), option::of(any::<u64>()));
-    let rest =
-        (option::of(prop_oneof![fragment, first]), 0..3_u8, option::of(trace), any::<bool>());
+    let epoch = prop_oneof![Just(0), number()];
+    let rest = (
+        option::of(prop_oneof![fragment, first]),
+        0..3_u8,
+        option::of(trace),
+        any::<bool>(),
+        epoch,
+    );
     (kind(), addressing, handles, rest).prop_map(|(kind, addressing, handles, rest)| {
         let (destination, source, authority, hops) = addressing;
-        let (fragment, codec, trace, by_router) = rest;
+        let (fragment, codec, trace, by_router, epoch) = rest;
         Header {
             kind,
             destination,
@@ -80,6 +87,7 @@ fn header() -> impl Strategy<Value = Header> {
             codec,
             trace,
             by_router: by_router && kind == Kind::Dead,
+            epoch: PathEpoch(epoch),
         }
     })
 }
@@ -147,6 +155,13 @@ fn read(stream: &[u8], cuts: &[usize]) -> (Vec<(Header, Bytes)>, Result<bool, Wi
     (frames, Ok(reader.at_boundary()))
 }
 
+/// What decodes, decodes to the same when it is encoded again.
+fn means_one_thing<T: Body + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+    if let Ok(body) = T::from_bytes(bytes) {
+        assert_eq!(T::from_bytes(&body.to_bytes()), Ok(body));
+    }
+}
+
 proptest! {
     #![proptest_config(config())]
 
@@ -154,7 +169,7 @@ proptest! {
     fn a_header_is_what_it_was(header in header()) {
         let mut out = [0; MAX_HEADER];
         let len = header.encode(&mut out);
-        prop_assert!(len <= 108);
+        prop_assert!(len <= 126);
         prop_assert_eq!(Header::decode(&out[..len]), Ok((header, len)));
     }
 
@@ -238,6 +253,12 @@ proptest! {
         let _ = LinkMessage::decode(&header, &bytes);
         let _ = take_opening::<Hello>(&header, &bytes);
         let _ = take_opening::<Answer>(&header, &bytes);
+        means_one_thing::<Flush>(&bytes);
+        means_one_thing::<Flushed>(&bytes);
+        means_one_thing::<Behind>(&bytes);
+        means_one_thing::<Lost>(&bytes);
+        means_one_thing::<Ask>(&bytes);
+        means_one_thing::<Grant>(&bytes);
     }
 
     #[test]

@@ -30,6 +30,8 @@ const OFFENCES: [OffenceKind; OffenceKind::COUNT - 1] = [
     OffenceKind::Quota,
     OffenceKind::StrangersAnswer,
     OffenceKind::Malformed,
+    OffenceKind::Transit,
+    OffenceKind::OldPath,
 ];
 
 /// How far a simulation has come.

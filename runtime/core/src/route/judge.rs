@@ -30,7 +30,8 @@ pub trait View {
     fn lingers(&self, context: ContextId, link: LinkId, stream: StreamId) -> bool;
 }
 
-/// Checks that the source and the authority of a frame belong behind the link that brought it (protocol rules 8 and 12).
+/// Checks that the source and the authority of a frame belong behind the link that brought it (protocol rules 8 and 12), and that a
+/// direct link brings nothing for others.
 ///
 /// # Errors
 /// [`Offence`]: the frame goes no further.
@@ -44,22 +45,28 @@ pub fn origin<V: View>(
     let authority = header.authority.unwrap_or(source);
     let stream = header.handle.stream();
     let is_routers_word = header.kind == Kind::Dead && header.by_router;
-    let offence = |kind, about| {
+    let offence = |kind, about| Offence { kind, offender: from.context, about };
+    let misplaced = |kind, about| {
         // So is the parent's word about what has come into the own subtree meanwhile, and what a neighbour says for itself by a
         // link that it has left.
         let is_late = was_behind(view, link, about)
             || about == from.context
             || (is_routers_word && from.side == Side::Parent && about != view.me());
-        let kind = if is_late { OffenceKind::OldWay } else { kind };
-        Offence { kind, offender: from.context, about }
+        offence(if is_late { OffenceKind::OldWay } else { kind }, about)
     };
+    if from.side == Side::Direct
+        && let Some(to) = &header.destination
+        && to.context != view.me()
+    {
+        return Err(offence(OffenceKind::Transit, to.context));
+    }
     let speaks_for_source = belongs(view, link, from, stream, source)
         || (is_routers_word && was_behind(view, link, source));
     if !speaks_for_source {
-        return Err(offence(OffenceKind::BadSource, source));
+        return Err(misplaced(OffenceKind::BadSource, source));
     }
     if authority != source && !belongs(view, link, from, stream, authority) {
-        return Err(offence(OffenceKind::BadAuthority, authority));
+        return Err(misplaced(OffenceKind::BadAuthority, authority));
     }
     Ok(Origin { source, authority, neighbour: Some(from) })
 }
@@ -78,6 +85,7 @@ fn belongs<V: View>(
         (Side::Parent, route) => context == from.context || route.is_none(),
         (Side::Child, Some((through, _))) => through == link,
         (Side::Child, None) => view.lingers(context, link, stream),
+        (Side::Direct, _) => context == from.context,
     }
 }
 
@@ -262,6 +270,53 @@ mod tests {
                 "{link} {neighbour:?} {:?} {:?}",
                 header.source, header.authority
             );
+        }
+    }
+
+    #[test]
+    fn m07_a_direct_link_speaks_for_its_peer_alone_wherever_that_is_in_the_tree() {
+        let beside = LinkId(9);
+        let bad_source = Err(OffenceKind::BadSource);
+        let bad_authority = Err(OffenceKind::BadAuthority);
+        // A stranger, an ancestor, a descendant by another link, and a child.
+        for peer in [77, 0, 8, 9] {
+            let rows = [
+                (header(None, None), Ok((peer, peer))),
+                (header(Some(peer), Some(peer)), Ok((peer, peer))),
+                (header(Some(7), None), bad_source),
+                (header(Some(1), None), bad_source),
+                (header(Some(78), None), bad_source),
+                (header(Some(6), None), bad_source),
+                (header(Some(5), None), bad_source),
+                (header(None, Some(7)), bad_authority),
+                (header(None, Some(1)), bad_authority),
+                (header(None, Some(5)), bad_authority),
+            ];
+            for (header, expected) in rows {
+                let word = Header { by_router: true, ..header.clone().kind(Kind::Dead) };
+                for header in [header, word] {
+                    let got = origin(&routes(), beside, from(peer, Side::Direct), &header);
+                    let got =
+                        got.map(|o| (o.source.0, o.authority.0)).map_err(|offence| offence.kind);
+                    assert_eq!(got, expected, "{peer}: {:?} {:?}", header.source, header.authority);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_direct_link_is_no_way_to_others() {
+        let judge = |side, to| {
+            let destination =
+                Some(crate::wire::Destination { context: ContextId(to), incarnation: None });
+            let header = Header { destination, ..header(None, None) };
+            let link = if side == Side::Parent { UP } else { LinkId(9) };
+            origin(&routes(), link, from(1, side), &header).map_err(|o| (o.kind, o.about.0))
+        };
+        assert!(judge(Side::Direct, ME.0).is_ok());
+        for to in [8, 77, 0] {
+            assert_eq!(judge(Side::Direct, to), Err((OffenceKind::Transit, to)));
+            assert!(judge(Side::Parent, to).is_ok(), "the tree is");
         }
     }
 

@@ -9,8 +9,18 @@
 //! The same tree says what a link may speak for. A child speaks for its own subtree, the parent for everything outside this
 //! context's subtree, and nobody for this context itself: [`judge`] applies that to every frame, at every hop.
 
+//!
+//! Beside the tree two contexts may have a [`direct`] link, for which one obtains a [`ticket`] from the other, and [`dial`]s. It
+//! speaks for its two ends alone. What a source sends to a destination takes one [`path`] at a time, and the [`epochs`] of paths
+//! keep what a broken one still brings from coming behind what has overtaken it.
+
+pub mod dial;
+pub mod direct;
+pub mod epochs;
 pub mod judge;
 pub mod linger;
+pub mod path;
 pub mod propagate;
 pub mod table;
+pub mod ticket;
 pub mod tombstones;

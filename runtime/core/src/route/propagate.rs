@@ -36,6 +36,8 @@ pub struct Wake {
 pub enum Whom {
     /// Those who wait for this context.
     Context(ContextId),
+    /// Those who wait for an answer of this context, to which another way is left; watches on it stay (protocol rule 9).
+    Calls(ContextId),
     /// Those who wait for anything outside the own subtree but these.
     OutsideExcept(Vec<ContextId>),
 }
@@ -77,7 +79,7 @@ pub struct Neighbourhood {
     pub side: Side,
     /// Set when the peer stands on the other side of a newer link: nothing that it announces by this one is true any more.
     pub replaced: bool,
-    /// Set on a link to a former parent: waits up to this epoch may hang on it.
+    /// Set on a link to a former parent, and on a direct link of which there is a newer one: waits up to this epoch may hang on it.
     pub superseded: Option<Epoch>,
     sent: u64,
     /// Every stamp up to this one is done.

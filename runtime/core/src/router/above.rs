@@ -20,7 +20,7 @@ impl RouterCore {
     pub(super) fn line(&mut self, link: LinkId, contexts: &Contexts, out: &mut Effects) {
         let Some(state) = self.links.get(&link) else { return };
         let peer = state.peer;
-        if state.side == Side::Child {
+        if state.side != Side::Parent {
             let kind = OffenceKind::Malformed;
             return out.push(Effect::Offence(Offence { kind, offender: peer, about: peer }));
         }

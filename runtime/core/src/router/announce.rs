@@ -20,6 +20,7 @@ impl RouterCore {
         let verdict = match side {
             Side::Child => self.check_announcement(link, peer, &announcement),
             Side::Parent => self.check_departure(&announcement),
+            Side::Direct => Err(OffenceKind::Misplaced),
         };
         if let Err(kind) = verdict {
             let about = announcement.context;
@@ -34,6 +35,7 @@ impl RouterCore {
         match side {
             Side::Child => self.arrive(link, announcement, out),
             Side::Parent => self.depart(announcement, out),
+            Side::Direct => Relay::default(),
         }
     }
 
@@ -136,6 +138,7 @@ impl RouterCore {
         self.table.install(link, announcement.clone());
         if is_new {
             out.push(Effect::Install { context, incarnation, link });
+            self.tell_untold(|peer| peer == context, out);
             out.push(Effect::Up { context, incarnation });
         }
         if let Some(parent) = self.parent {

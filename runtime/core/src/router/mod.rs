@@ -6,6 +6,7 @@
 
 mod above;
 mod announce;
+mod direct;
 mod withdraw;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -17,10 +18,15 @@ use crate::{
     pending::Epoch,
     policy::Side,
     route::{
+        direct::DirectLinks,
+        path::Way,
         propagate::{BadCopy, Neighbourhood, Relay, Wake},
         table::Table,
     },
-    wire::control::{AddRoute, Announcement, LinkMessage, Loss, LossKind},
+    wire::{
+        control::{AddRoute, Announcement, LinkMessage, Loss, LossKind},
+        direct::Lost,
+    },
 };
 
 /// The context's own key and its judgement of others' signatures, lent by the host.
@@ -71,6 +77,15 @@ pub enum Input {
         /// told at once that the way it took is no more.
         via: LinkId,
     },
+    /// A context says, by one of the two ways to it, that the other is lost.
+    Lost {
+        /// The link that has brought it.
+        link: LinkId,
+        /// The context.
+        peer: ContextId,
+        /// The word.
+        lost: Lost,
+    },
 }
 
 /// What the host shall do, in this order.
@@ -85,7 +100,8 @@ pub enum Effect {
         /// The link.
         link: LinkId,
     },
-    /// The context has no route any more; what is remembered of who addressed it is forgotten.
+    /// The context has no route any more; what is remembered of who addressed it is forgotten, and, unless there is a direct link
+    /// to it, its watches here.
     Remove {
         /// The context.
         context: ContextId,
@@ -106,6 +122,32 @@ pub enum Effect {
         stream: StreamId,
         /// The contexts.
         contexts: Vec<ContextId>,
+    },
+    /// A direct link stands: paths to its peer go over to it ([`crate::route::path::Paths::change`]).
+    Change {
+        /// The peer.
+        context: ContextId,
+        /// The way by the link.
+        to: Way,
+    },
+    /// Say by this way, on each stream and before anything else to the context goes by it, that the other one is lost. The word is
+    /// of fixed size and finds room where notices do.
+    TellLost {
+        /// The context.
+        context: ContextId,
+        /// The way that is left.
+        by: Way,
+        /// The word.
+        lost: Lost,
+    },
+    /// A way to a context that has a direct link, or had one, is broken ([`crate::route::path::Paths::broken`]).
+    Broken {
+        /// The context.
+        context: ContextId,
+        /// The way that is broken.
+        way: Way,
+        /// The best of what is left.
+        other: Option<Way>,
     },
     /// What has no route goes to this link from now on.
     Parent(Option<LinkId>),
@@ -128,6 +170,12 @@ pub enum Effect {
         stream: Option<StreamId>,
         /// Whose, since when, and what they are told.
         wake: Wake,
+    },
+    /// Ask each watch on a context again, under the same handle: the notice may have been lost with a way to it, and another way is
+    /// left. Whoever is watched takes the second request for the same.
+    AskAgain {
+        /// The context.
+        context: ContextId,
     },
     /// Tell whoever listens that a context can be reached.
     Up {
@@ -169,6 +217,9 @@ pub struct RouterCore {
     table: Table,
     links: BTreeMap<LinkId, Neighbourhood>,
     parent: Option<LinkId>,
+    direct: DirectLinks,
+    /// How many ways this context has said it has lost.
+    losses: u64,
     above: Option<Vec<ContextId>>,
     /// What this context has announced last of itself.
     own: Option<Announcement>,
@@ -184,7 +235,10 @@ impl RouterCore {
         credentials: Arc<dyn Credentials>,
     ) -> Self {
         let table = Table::new(limits.route_tombstones);
+        let direct = DirectLinks::new(limits.links);
         Self {
+            direct,
+            losses: 0,
             me,
             incarnation,
             attachment: Attachment::default(),
@@ -243,12 +297,17 @@ impl RouterCore {
             Input::LinkDown { link, loss } => self.link_down(link, &loss, out),
             Input::Message { link, stream, message } => self.message(link, stream, message, out),
             Input::Addressed { link, context, via } => self.addressed(link, context, via, out),
+            Input::Lost { link, peer, lost } => self.told_lost(link, peer, lost, out),
         }
     }
 
     fn addressed(&mut self, link: LinkId, context: ContextId, via: LinkId, out: &mut Effects) {
         let limit = self.limits.addressed_per_link;
         let Some(state) = self.links.get_mut(&link) else { return };
+        if state.side == Side::Direct {
+            // It is no way to anybody.
+            return;
+        }
         state.note_addressed(context, limit);
         let leads = self.table.get(context).map(|route| route.link).or(self.parent);
         if leads != Some(via) && state.side == Side::Child {
@@ -260,8 +319,11 @@ impl RouterCore {
     }
 
     fn link_up(&mut self, link: LinkId, peer: ContextId, side: Side, out: &mut Effects) {
+        if side == Side::Direct {
+            return self.direct_up(link, peer, out);
+        }
         for (&old, state) in &mut self.links {
-            if state.peer == peer && state.side != side {
+            if state.peer == peer && state.side != side && state.side != Side::Direct {
                 state.replaced = true;
                 let text = format!("{peer} stands on the other side of a newer link");
                 out.push(Effect::Close { link: old, kind: LossKind::Moved, text });
@@ -300,6 +362,7 @@ impl RouterCore {
                 message: LinkMessage::AddRoute(AddRoute { stamp, announcement }),
             });
         }
+        self.tell_untold(|_| true, out);
     }
 
     fn announce_self(&self, parent: ContextId) -> Announcement {
@@ -327,6 +390,7 @@ impl RouterCore {
                 if self.parent == Some(link) {
                     self.parent = None;
                     out.push(Effect::Parent(None));
+                    self.break_tree(&self.direct_outside(), out);
                     self.stand_below(Vec::new(), out);
                     out.push(Effect::Down { context: state.peer, loss: loss.clone() });
                 }
@@ -337,6 +401,7 @@ impl RouterCore {
                 let lost = self.table.through(link);
                 self.withdraw(&lost, Some(link), loss, None, out)
             }
+            Side::Direct => self.direct_down(link, &state, loss, out),
         };
         send_everywhere(relay, out);
     }

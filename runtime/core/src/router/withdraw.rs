@@ -46,6 +46,7 @@ impl RouterCore {
                     }
                     withdrawn.context != self.me
                 }
+                (Side::Direct, _) => false,
             };
             if !legitimate {
                 let kind = OffenceKind::ForgedWithdrawal;
@@ -67,9 +68,14 @@ impl RouterCore {
             match side {
                 Side::Parent => {
                     let epoch = self.begin_epoch(out);
+                    if self.parent == Some(link) {
+                        let mut lost = self.direct_outside();
+                        lost.retain(|&peer| self.is_lost_with(&del.outside, peer));
+                        self.break_tree(&lost, out);
+                    }
                     self.outside_withdrawn(&del.outside, epoch, &del.loss, &mut relay, out);
                 }
-                Side::Child => {
+                Side::Child | Side::Direct => {
                     let kind = OffenceKind::ForgedWithdrawal;
                     out.push(Effect::Offence(Offence { kind, offender: peer, about: peer }));
                 }
@@ -97,6 +103,7 @@ impl RouterCore {
         let mut gone = gone.to_vec();
         gone.sort_unstable();
         gone.dedup();
+        self.break_tree(&gone, out);
         let mut lost = Vec::new();
         let mut unknown = Vec::new();
         for context in gone {
@@ -108,7 +115,8 @@ impl RouterCore {
                 }
                 None => unknown.push(context),
             }
-            relay.wakes.push(Wake { whom: Whom::Context(context), epoch, loss: loss.clone() });
+            let whom = self.lost_by_tree(context, out);
+            relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
         }
         let links: Vec<LinkId> = self.links.keys().copied().collect();
         for link in links {
@@ -190,12 +198,20 @@ impl RouterCore {
                 for id in ids.iter().copied().filter(|&id| !self.is_inside(id)) {
                     // There is no route to remove, but what else is kept for the context: its watches here.
                     out.push(Effect::Remove { context: id });
-                    let whom = Whom::Context(id);
+                    let whom = self.lost_by_tree(id, out);
                     relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
                 }
             }
             Outside::AllExcept(except) => {
-                let whom = Whom::OutsideExcept(except.clone());
+                let mut except = except.clone();
+                let mut lost = self.direct_outside();
+                lost.retain(|&peer| self.is_lost_with(outside, peer));
+                for peer in lost {
+                    except.push(peer);
+                    let whom = self.lost_by_tree(peer, out);
+                    relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
+                }
+                let whom = Whom::OutsideExcept(except);
                 relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
             }
         }
@@ -207,14 +223,7 @@ impl RouterCore {
             .collect();
         for link in children {
             let Some(state) = self.links.get(&link) else { continue };
-            let is_lost = |id: ContextId| {
-                !self.is_inside(id)
-                    && match outside {
-                        Outside::None => false,
-                        Outside::Listed(ids) => ids.contains(&id),
-                        Outside::AllExcept(except) => !except.contains(&id),
-                    }
-            };
+            let is_lost = |id: ContextId| self.is_lost_with(outside, id);
             let listed: Vec<ContextId> = match outside {
                 Outside::Listed(ids) if state.addressed_all() => {
                     ids.iter().copied().filter(|&id| is_lost(id)).collect()
@@ -248,6 +257,16 @@ impl RouterCore {
                 ));
             }
         }
+    }
+
+    /// Whether a withdrawal of what lies outside is about this context.
+    fn is_lost_with(&self, outside: &Outside, id: ContextId) -> bool {
+        let is_named = match outside {
+            Outside::None => false,
+            Outside::Listed(ids) => ids.contains(&id),
+            Outside::AllExcept(except) => !except.contains(&id),
+        };
+        is_named && !self.is_inside(id)
     }
 
     /// What a child can still reach through this context when everything beyond is lost: this context and its other children's

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Header, WireError, put_frame};
 use crate::{
     dead::MAX_TEXT,
-    id::{Attachment, ContextId, Handle, Incarnation, StreamId},
+    id::{Attachment, ContextId, Handle, Incarnation, PathEpoch, StreamId},
     limits::{MAX_CONTROL, MAX_WITHDRAWN},
+    wire::direct::Ticket,
 };
 
 /// The version of the protocol that this crate speaks; negotiated by ALPN as `actogen/1`.
@@ -40,6 +41,8 @@ pub enum Role {
     Child,
     /// The dialer is the acceptor's parent: only the root may ask for this.
     Parent,
+    /// The link is beside the tree, for its two ends alone; the acceptor has given the dialer this ticket (protocol rule 11).
+    Direct(Ticket),
 }
 
 /// The dialer's first frame.
@@ -111,6 +114,8 @@ pub enum RefusalReason {
     NoRoot,
     /// The context is shutting down.
     Shutdown,
+    /// A direct link without a ticket that the acceptor has given to this very dialer, and that has not been used.
+    Ticket,
 }
 
 /// A refusal with its text.
@@ -341,6 +346,9 @@ impl LinkMessage {
         if header.reply.is_some() || header.fragment.is_some() {
             return Err(WireError::Invalid("a reply handle or fragment of a link's own frame"));
         }
+        if header.epoch != PathEpoch::FIRST {
+            return Err(WireError::Invalid("a path's epoch on a link's own frame"));
+        }
         match header.handle {
             Handle::ADD_ROUTE => Ok(Self::AddRoute(take(payload, "a route announcement")?)),
             Handle::DEL_ROUTE => {
@@ -418,12 +426,15 @@ fn check_text(text: &str) -> Result<(), WireError> {
     Ok(())
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_extend(value, Vec::new())
         .expect("a control message of ours has no form that postcard lacks")
 }
 
-fn take<T: DeserializeOwned>(payload: &[u8], what: &'static str) -> Result<T, WireError> {
+pub(super) fn take<T: DeserializeOwned>(
+    payload: &[u8],
+    what: &'static str,
+) -> Result<T, WireError> {
     if payload.len() > MAX_CONTROL {
         return Err(WireError::TooLong { what, is: payload.len(), limit: MAX_CONTROL });
     }
@@ -572,6 +583,8 @@ mod tests {
         header.source = Some(ContextId(4));
         assert!(LinkMessage::decode(&header, &[]).is_err());
         let header = Header::to(Handle::DETACHING).reply_to(Handle(1));
+        assert!(LinkMessage::decode(&header, &[]).is_err());
+        let header = Header { epoch: PathEpoch(1), ..Header::to(Handle::DETACHING) };
         assert!(LinkMessage::decode(&header, &[]).is_err());
     }
 

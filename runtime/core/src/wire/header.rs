@@ -14,6 +14,7 @@
 //! [FRAGMENT]   number, index: varints; for index 0 also the body's total length: varint
 //! [CODEC]      codec of the body          u8
 //! [TRACE]      W3C trace context          16 bytes trace id, 8 bytes span id, 1 byte flags
+//! [EPOCH]      epoch of the source's path  varint; left out when it is 0
 //! [OPTIONAL]   length: varint, then that many bytes which this version skips
 //! ```
 //!
@@ -21,7 +22,7 @@
 
 use super::{WireError, varint};
 use crate::{
-    id::{ContextId, Handle, Incarnation},
+    id::{ContextId, Handle, Incarnation, PathEpoch},
     limits::MAX_HOPS,
 };
 
@@ -37,8 +38,9 @@ const OPTIONAL: u16 = 1 << 8;
 const BY_ROUTER: u16 = 1 << 9;
 const KIND_SHIFT: u32 = 10;
 const KIND: u16 = 3 << KIND_SHIFT;
+const EPOCH: u16 = 1 << 12;
 /// Bits that no version has given a meaning; a frame that sets one cannot be understood.
-const UNKNOWN: u16 = !((1 << 12) - 1);
+const UNKNOWN: u16 = !((1 << 13) - 1);
 
 /// The longest area of optional fields that is skipped, in bytes.
 const MAX_OPTIONAL: usize = 128;
@@ -112,6 +114,8 @@ pub struct Header {
     pub trace: Option<TraceContext>,
     /// For dead replies: made by a router on the way, in the name of the context that was asked (protocol rule 12).
     pub by_router: bool,
+    /// How often the path that the frame takes has broken; for frames on their source's own authority (protocol rule 7).
+    pub epoch: PathEpoch,
 }
 
 impl Header {
@@ -129,6 +133,7 @@ impl Header {
             codec: 0,
             trace: None,
             by_router: false,
+            epoch: PathEpoch::FIRST,
         }
     }
 
@@ -146,7 +151,7 @@ impl Header {
         self
     }
 
-    /// Writes the wire form to the start of `out` and returns its length: at most 108 bytes.
+    /// Writes the wire form to the start of `out` and returns its length: at most 126 bytes.
     ///
     /// # Panics
     /// If `out` is shorter than that.
@@ -201,6 +206,10 @@ impl Header {
         }
         if self.by_router {
             flags |= BY_ROUTER;
+        }
+        if self.epoch != PathEpoch::FIRST {
+            flags |= EPOCH;
+            at += varint::write(self.epoch.0, &mut out[at..]);
         }
         out[..2].copy_from_slice(&flags.to_le_bytes());
         at
@@ -268,6 +277,10 @@ impl Header {
         } else {
             None
         };
+        let epoch = if has(EPOCH) { PathEpoch(varint::take(&mut rest)?) } else { PathEpoch::FIRST };
+        if has(EPOCH) && epoch == PathEpoch::FIRST {
+            return Err(WireError::Invalid("an epoch that is to be left out"));
+        }
         if has(OPTIONAL) {
             let len = varint::take(&mut rest)?;
             if len > MAX_OPTIONAL as u64 {
@@ -292,6 +305,7 @@ impl Header {
             codec,
             trace,
             by_router: has(BY_ROUTER),
+            epoch,
         };
         Ok((header, bytes.len() - rest.len()))
     }
@@ -328,6 +342,7 @@ mod tests {
             codec: 2,
             trace: Some(TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 }),
             by_router: true,
+            epoch: PathEpoch(u64::MAX),
         }
     }
 
@@ -340,7 +355,7 @@ mod tests {
             Header::to(Handle(7777)).reply_to(Handle(5)).kind(Kind::Failed),
         ] {
             let len = header.encode(&mut out);
-            assert!(len <= 128);
+            assert!(len <= 126);
             assert_eq!(Header::decode(&out[..len]), Ok((header, len)));
         }
     }
@@ -368,10 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_costs_nothing_until_a_path_has_broken_and_has_one_form() {
+        let mut out = [0; 64];
+        let first = Header::to(Handle(4242));
+        let second = Header { epoch: PathEpoch(1), ..first.clone() };
+        let (short, long) = (first.encode(&mut [0; 64]), second.encode(&mut out));
+        assert_eq!(long, short + 1);
+        out[long - 1] = 0;
+        assert!(matches!(Header::decode(&out[..long]), Err(WireError::Invalid(_))));
+    }
+
+    #[test]
     fn impossible_flags_are_errors() {
         let mut out = [0; 64];
         let len = Header::to(Handle(4242)).encode(&mut out);
-        for bits in [DST_LIFE, BY_ROUTER, 1 << 12, 1 << 15] {
+        for bits in [DST_LIFE, BY_ROUTER, 1 << 13, 1 << 15] {
             let mut bad = out;
             bad[..2].copy_from_slice(&bits.to_le_bytes());
             assert!(matches!(Header::decode(&bad[..len]), Err(WireError::Invalid(_))), "{bits:#x}");

@@ -7,6 +7,7 @@
 //! Whatever a peer sends is suspect: every length is checked before anything is allocated for it, and no input panics.
 
 pub mod control;
+pub mod direct;
 pub mod fragment;
 pub mod header;
 pub mod varint;

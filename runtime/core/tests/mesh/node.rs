@@ -109,6 +109,7 @@ impl Node {
     ) -> Vec<usize> {
         let respondents: Vec<ContextId> = match whom {
             Whom::Context(context) => vec![*context],
+            Whom::Calls(_) => panic!("{} has no direct links", self.me),
             Whom::OutsideExcept(except) => self
                 .pending
                 .respondents()

@@ -554,6 +554,12 @@ impl World {
                         node.lingering.passed(link, stream, context);
                     }
                 }
+                Effect::Change { .. }
+                | Effect::TellLost { .. }
+                | Effect::Broken { .. }
+                | Effect::AskAgain { .. } => {
+                    panic!("{at} has no direct links")
+                }
                 Effect::Parent(link) => node.parent = link,
                 Effect::Above(ancestors) => node.ancestors = ancestors,
                 Effect::Epoch(epoch) => node.epoch = epoch,
