@@ -5,6 +5,7 @@
 //! or a seed decides which one moves next. `PROPTEST_CASES` and `PROPTEST_RNG_SEED` widen the search; a failing case is printed
 //! with its actions and kept in `proptest-regressions/`; `MESH_TRACE=1` prints what every core was told and answered.
 
+mod beside;
 mod check;
 mod forge;
 mod letters;

@@ -26,7 +26,7 @@ fn root_with_child(limits: &Limits) -> (Node, LinkId) {
     (root, LinkId(1))
 }
 
-fn announced(context: u64, parent: u64, attachment: u64) -> Announcement {
+pub(crate) fn announced(context: u64, parent: u64, attachment: u64) -> Announcement {
     let announcement = Announcement {
         context: c(context),
         incarnation: Incarnation::new(1, context),
@@ -97,7 +97,7 @@ fn withdrawal(stamp: u64, of: &Announcement) -> LinkMessage {
     })
 }
 
-fn announcement_of(stamp: u64, announcement: Announcement) -> LinkMessage {
+pub(crate) fn announcement_of(stamp: u64, announcement: Announcement) -> LinkMessage {
     LinkMessage::AddRoute(AddRoute { stamp, announcement })
 }
 
