@@ -17,7 +17,7 @@
 //! | [`flow`] | pausing those who send more than a mailbox takes |
 //! | [`pending`] | calls and watches that wait |
 //! | [`allocate`] | ids and incarnations, given out by the root |
-//! | [`route`] | the table, who is told, and what a link may speak for |
+//! | [`route`] | the table, who is told, what a link may speak for, and the ways to a context |
 //! | [`router`] | the machine that ties them together |
 //! | [`offence`] | what peers did that they may not |
 //!

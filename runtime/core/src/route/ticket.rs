@@ -122,7 +122,8 @@ impl Tickets {
         Ok(())
     }
 
-    /// Takes a context's ticket back.
+    /// Takes a context's ticket back. Whenever a direct link to it opens, whoever dialled: the next one needs a new ticket, which
+    /// comes behind all that is said of this link's end (protocol rule 9).
     pub fn revoke(&mut self, holder: ContextId) {
         if let Some(issued) = self.issued.remove(&holder) {
             self.ends.remove(&(issued.until, holder));

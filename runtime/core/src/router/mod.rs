@@ -77,7 +77,8 @@ pub enum Input {
         /// told at once that the way it took is no more.
         via: LinkId,
     },
-    /// A context says, by one of the two ways to it, that the other is lost.
+    /// A context says, by one of the two ways to it, that the other is lost. The host has judged that the context itself says so, on
+    /// its own authority ([`crate::route::judge::origin`]).
     Lost {
         /// The link that has brought it.
         link: LinkId,

@@ -1,6 +1,7 @@
 //! Properties of paths and direct links (protocol rules 7 and 9): what one context sends another arrives in order, whatever breaks
 //! and whichever words get lost; nothing waits for longer than the rule says or takes more room; everything has one fate.
 
+mod dials;
 mod pair;
 
 use std::time::Duration;
