@@ -50,7 +50,7 @@ enum Action {
 fn action() -> impl Strategy<Value = Action> {
     let end = || 0..2_usize;
     prop_oneof![
-        12 => (end(), 0..2_usize, 1..200_usize, any::<bool>(), prop::bool::weighted(0.1))
+        20 => (end(), 0..2_usize, 1..200_usize, any::<bool>(), prop::bool::weighted(0.1))
             .prop_map(|(end, lane, bytes, is_request, is_foreign)| {
                 Action::Send { end, lane, bytes, is_request, is_foreign }
             }),
@@ -58,14 +58,14 @@ fn action() -> impl Strategy<Value = Action> {
         1 => prop::option::weighted(0.1, end()).prop_map(|end| {
             end.map_or(Action::Wait { millis: 1 }, |end| Action::EndActor { end })
         }),
-        8 => prop::collection::vec(any::<u64>(), 1..20).prop_map(Action::Read),
+        12 => prop::collection::vec(any::<u64>(), 1..8).prop_map(Action::Read),
         2 => (1..3000_u64).prop_map(|millis| Action::Wait { millis }),
-        4 => end().prop_map(|end| Action::AskTicket { end }),
-        2 => any::<u64>().prop_map(Action::Break),
-        3 => end().prop_map(|end| Action::Notice { end }),
+        6 => end().prop_map(|end| Action::AskTicket { end }),
+        3 => any::<u64>().prop_map(Action::Break),
+        4 => end().prop_map(|end| Action::Notice { end }),
         1 => (end(), any::<u64>()).prop_map(|(end, pick)| Action::Detach { end, pick }),
         1 => any::<u64>().prop_map(Action::Part),
-        3 => end().prop_map(|end| Action::Attach { end }),
+        8 => end().prop_map(|end| Action::Attach { end }),
         2 => (end(), 0..5_usize).prop_map(|(end, stream)| Action::Refuse { end, stream }),
     ]
 }

@@ -15,7 +15,7 @@ use actogen_core::{
     route::{
         epochs::{Epochs, Late},
         judge::{self, View},
-        path::{FLUSH_TIME, Full, Pass, Paths, Step, Way, lane_of},
+        path::{Full, Pass, Paths, Step, Way, lane_of},
         propagate::Whom,
     },
     router::{Credentials, Effect, Input, RouterCore},
@@ -28,6 +28,9 @@ use actogen_core::{
 
 /// Bytes that may wait on one path.
 pub(crate) const BYTES: usize = 500;
+
+/// How long anything may wait (protocol rule 7).
+const LONGEST: Duration = Duration::from_secs(5);
 
 const A: ContextId = ContextId(5);
 const B: ContextId = ContextId(7);
@@ -475,7 +478,7 @@ impl Pair {
         }
         self.now = until;
         for queue in self.ends.iter().flat_map(|end| &end.waiting) {
-            assert!(queue.iter().all(|&(since, ..)| self.now - since < FLUSH_TIME), "it waits on");
+            assert!(queue.iter().all(|&(since, ..)| self.now - since < LONGEST), "it waits on");
         }
     }
 
@@ -486,14 +489,14 @@ impl Pair {
         }
         for _ in 0..3 {
             while self.step(0) || self.notice_break(0) || self.notice_break(1) {}
-            self.wait(FLUSH_TIME);
+            self.wait(LONGEST);
         }
         for end in 0..2 {
             self.end_actor(end);
         }
         for _ in 0..3 {
             while self.step(0) || self.notice_break(0) || self.notice_break(1) {}
-            self.wait(FLUSH_TIME);
+            self.wait(LONGEST);
         }
     }
 
@@ -680,7 +683,7 @@ impl Pair {
                 for (since, _, mut frame) in
                     std::mem::take(&mut self.ends[end].waiting[lane.index()])
                 {
-                    assert!(self.now - since <= FLUSH_TIME, "it has waited too long");
+                    assert!(self.now - since <= LONGEST, "it has waited too long");
                     frame.header.epoch = epoch;
                     self.transmit(end, way, frame);
                 }
