@@ -79,3 +79,42 @@ impl fmt::Display for Offence {
         write!(f, "{offender} brought {kind} ({about})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_has_a_counter_and_a_text_of_its_own() {
+        let kinds: [OffenceKind; OffenceKind::COUNT] = [
+            OffenceKind::BadSource,
+            OffenceKind::BadAuthority,
+            OffenceKind::ForgedWithdrawal,
+            OffenceKind::BadSignature,
+            OffenceKind::Misplaced,
+            OffenceKind::OldAnnouncement,
+            OffenceKind::BadCopy,
+            OffenceKind::Quota,
+            OffenceKind::StrangersAnswer,
+            OffenceKind::Malformed,
+            OffenceKind::OldWay,
+        ];
+        assert_eq!(kinds.map(|kind| kind as usize), std::array::from_fn(|counter| counter));
+        let texts: BTreeSet<_> = kinds.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), OffenceKind::COUNT);
+    }
+
+    #[test]
+    fn m03_m07_an_offence_says_who_brought_what_and_about_whom() {
+        let offence = Offence {
+            kind: OffenceKind::ForgedWithdrawal,
+            offender: ContextId(7),
+            about: ContextId(9),
+        };
+        assert_eq!(
+            offence.to_string(),
+            "context 7 brought a withdrawal of a route that the link does not hold (context 9)"
+        );
+    }
+}
