@@ -402,6 +402,9 @@ mod tests {
             (Some(UP), 77, None, 3, Err(DeadReason::NoRoute)),
             (Some(UP), 6, None, 3, Err(DeadReason::RouteLost)),
             (Some(UP), 6, Some(old), 3, Err(DeadReason::Stale)),
+            // The life that is meant is the one that was lost, or one that this context never knew.
+            (Some(UP), 6, life(6), 3, Err(DeadReason::RouteLost)),
+            (Some(UP), 6, life(7), 3, Err(DeadReason::RouteLost)),
         ];
         for (from, to, incarnation, hops, expected) in rows {
             let verdict = destination(&routes(), from, ContextId(to), incarnation, hops);
