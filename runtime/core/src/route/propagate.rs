@@ -318,6 +318,20 @@ mod tests {
     }
 
     #[test]
+    fn no_more_words_are_kept_than_the_limit_and_those_that_are_kept_stay_current() {
+        let mut link = link();
+        let limit = 64 * 1024;
+        for context in 0..=limit {
+            link.note_said(ContextId(context), 1);
+        }
+        assert_eq!(link.latest.len() as u64, limit);
+        assert!(link.is_news(ContextId(limit), 1), "there was no room for it");
+        link.note_said(ContextId(0), 3);
+        assert!(!link.is_news(ContextId(0), 2), "it is kept already, so it takes no more room");
+        assert_eq!(link.latest.len() as u64, limit);
+    }
+
+    #[test]
     fn no_more_messages_are_under_way_than_the_limit() {
         let mut link = link();
         for stamp in 1..=16 * 1024 {
