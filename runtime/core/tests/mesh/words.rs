@@ -258,6 +258,18 @@ fn m05_a_move_inside_the_subtree_is_told_to_the_parent_by_the_announcement_alone
 }
 
 #[test]
+fn m05_a_former_parent_hears_nothing_of_what_is_lost_below() {
+    let mut node = middle(&Limits::default());
+    let mut out = Vec::new();
+    node.core.handle(Input::LinkUp { link: LinkId(18), peer: c(8), side: Side::Parent }, &mut out);
+    // The link to the former one still stands.
+    assert!(node.core.links().any(|(link, _)| link == LinkId(10)));
+    let lost = withdrawal(3, &announced(4, 2, 5));
+    let out = read_in_order(&mut node, LinkId(12), &[(0, &lost)]);
+    assert_eq!(told(&out), [(18, vec![4], Outside::None)]);
+}
+
+#[test]
 fn m06_a_link_that_brings_a_move_hears_of_what_did_not_come_along() {
     let mut node = middle(&Limits::default());
     // 3 has addressed 4; now 2 begins another life behind 3, and 4 is left nowhere.
