@@ -147,16 +147,40 @@ mod tests {
         assert_eq!(pauses.left(at(1), B, BOX), Some(LEASE), "one that is there can be renewed");
         pauses.pause(at(9), ContextId(3), BOX);
         assert_eq!(pauses.len(), 1, "what is over makes room");
+        pauses.pause(at(9), B, BOX);
         pauses.forget(ContextId(3));
+        assert!(!pauses.is_empty() && pauses.left(at(9), ContextId(3), BOX).is_none());
+        assert_eq!(pauses.left(at(9), B, BOX), Some(LEASE), "others' pauses stay");
+        pauses.forget(B);
         assert!(pauses.is_empty());
+    }
+
+    #[test]
+    fn a_lease_makes_room_from_the_moment_on_when_it_is_over() {
+        let mut pauses = Pauses::new(1);
+        pauses.pause(at(0), B, BOX);
+        let other = ContextId(3);
+        pauses.pause(at(4), other, BOX);
+        assert_eq!(pauses.left(at(4), other, BOX), None, "there is no room");
+        assert_eq!(pauses.left(at(4), B, BOX), Some(Duration::from_secs(1)));
+        pauses.pause(at(5), other, BOX);
+        assert_eq!(pauses.left(at(5), other, BOX), Some(LEASE));
     }
 
     #[test]
     fn each_sender_is_told_once_until_the_mailbox_has_drained() {
         let mut pressure = Pressure::default();
         assert!(pressure.press(B) && !pressure.press(B) && pressure.press(ContextId(3)));
+        assert!(pressure.is_on());
         assert_eq!(pressure.told().count(), 2);
         assert_eq!(pressure.ease(), [B, ContextId(3)].into());
         assert!(!pressure.is_on() && pressure.press(B));
+    }
+
+    #[test]
+    fn a_mailbox_pauses_no_more_senders_than_it_keeps_in_mind() {
+        let mut pressure = Pressure::default();
+        let told = (0..2000).filter(|&n| pressure.press(ContextId(n))).count();
+        assert_eq!((told, pressure.told().count()), (1024, 1024));
     }
 }
