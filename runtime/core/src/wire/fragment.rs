@@ -288,9 +288,21 @@ mod tests {
         let field = FragmentField { number: 1, index: 0, total: Some(200_000) };
         reassembly.accept(Moment::START, FROM, LANE, field, &vec![0; FRAGMENT]).unwrap();
         assert_eq!(reassembly.next_expiry(), Some(Moment::START + Duration::from_secs(30)));
+        assert_eq!((reassembly.reserved(), reassembly.is_empty()), (200_000, false));
         assert_eq!(reassembly.expire(Moment::START + Duration::from_secs(29)), 0);
         assert_eq!(reassembly.expire(Moment::START + Duration::from_secs(30)), 1);
         assert_eq!((reassembly.reserved(), reassembly.next_expiry()), (0, None));
+        assert!(reassembly.is_empty());
+    }
+
+    #[test]
+    fn a_body_has_room_for_four_fragments_at_first_and_not_for_all_that_is_announced() {
+        let mut reassembly = reassembly();
+        let total = 8 * FRAGMENT;
+        let field = FragmentField { number: 1, index: 0, total: Some(total as u64) };
+        reassembly.accept(Moment::START, FROM, LANE, field, &vec![0; FRAGMENT]).unwrap();
+        let room = reassembly.bodies[&(FROM, LANE, 1)].body.capacity();
+        assert!((4 * FRAGMENT..total).contains(&room), "{room} bytes");
     }
 
     #[test]
