@@ -175,7 +175,7 @@ impl Header {
             flags |= AUTH;
             at += varint::write(authority.0, &mut out[at..]);
         }
-        if flags & (DST | SRC) != 0 {
+        if self.destination.is_some() || self.source.is_some() {
             out[at] = self.hops;
             at += 1;
         }
@@ -251,7 +251,7 @@ impl Header {
         };
         let source = if has(SRC) { Some(ContextId(varint::take(&mut rest)?)) } else { None };
         let authority = if has(AUTH) { Some(ContextId(varint::take(&mut rest)?)) } else { None };
-        let hops = if has(DST | SRC) { take_array::<1>(&mut rest)?[0] } else { MAX_HOPS };
+        let hops = if has(DST) || has(SRC) { take_array::<1>(&mut rest)?[0] } else { MAX_HOPS };
         let handle = Handle(u64::from_le_bytes(take_array(&mut rest)?));
         let reply = if has(REPLY) {
             Some(Handle(u64::from_le_bytes(take_array(&mut rest)?)))
@@ -378,8 +378,29 @@ mod tests {
         out[..2].copy_from_slice(&flags.to_le_bytes());
         out[len..len + 4].copy_from_slice(&[3, 9, 9, 9]);
         assert_eq!(Header::decode(&out[..len + 4]), Ok((header, len + 4)));
-        out[len] = 129;
-        assert!(Header::decode(&out).is_err());
+        out[len] = 4;
+        assert_eq!(Header::decode(&out[..len + 4]), Err(WireError::Truncated));
+    }
+
+    #[test]
+    fn an_optional_area_is_skipped_up_to_its_limit_and_refused_beyond() {
+        let mut out = [0; 512];
+        let header = Header::to(Handle(4242));
+        let len = header.encode(&mut out);
+        let flags = u16::from_le_bytes([out[0], out[1]]) | OPTIONAL;
+        out[..2].copy_from_slice(&flags.to_le_bytes());
+        let mut decode = |area: u64| {
+            let prefix = varint::write(area, &mut out[len..]);
+            let end = len + prefix + area as usize;
+            (Header::decode(&out[..end]), end)
+        };
+        let (got, end) = decode(128);
+        assert_eq!(got, Ok((header, end)));
+        for area in [129, 200] {
+            let is = area as usize;
+            let what = "a header's optional area";
+            assert_eq!(decode(area).0, Err(WireError::TooLong { what, is, limit: 128 }));
+        }
     }
 
     #[test]
