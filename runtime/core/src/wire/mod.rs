@@ -321,6 +321,35 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_frame_is_read() {
+        let header = Header::to(Handle(1000));
+        let payload = vec![7; MAX_FRAME - header.encode(&mut [0; crate::limits::MAX_HEADER])];
+        let mut bytes = Vec::new();
+        put_frame(&header, &[&payload], &mut bytes);
+        let mut reader = FrameReader::new();
+        reader.feed(bytes.into());
+        assert_eq!(reader.next(), Ok(Some(Frame { header, payload: payload.into() })));
+    }
+
+    #[test]
+    fn a_stream_may_end_between_frames_only() {
+        let bytes = frame(1000, b"payload");
+        let mut reader = FrameReader::new();
+        assert!(reader.at_boundary());
+        reader.feed(Bytes::copy_from_slice(&bytes));
+        assert!(!reader.at_boundary(), "a frame is there and has not been taken");
+        reader.next().unwrap().unwrap();
+        assert!(reader.at_boundary());
+        let (begun, rest) = bytes.split_at(bytes.len() / 2);
+        reader.feed(Bytes::copy_from_slice(begun));
+        assert_eq!(reader.next(), Ok(None));
+        assert!(!reader.at_boundary(), "a frame has begun and not finished");
+        reader.feed(Bytes::copy_from_slice(rest));
+        reader.next().unwrap().unwrap();
+        assert!(reader.at_boundary());
+    }
+
+    #[test]
     fn an_empty_frame_is_an_error_not_a_spin() {
         let mut reader = FrameReader::new();
         reader.feed(Bytes::from_static(&[0]));
