@@ -577,6 +577,59 @@ mod tests {
     }
 
     #[test]
+    fn texts_are_bounded() {
+        for len in [MAX_TEXT, MAX_TEXT + 1] {
+            // Built without `Loss::new`, which cuts.
+            let (kind, text) = (LossKind::Silent, "x".repeat(len));
+            let loss = Loss { kind, context: ContextId(1), text: text.clone() };
+            let (routes, outside) = (Vec::new(), Outside::None);
+            let del = DelRoute { stamp: 1, routes, outside, loss };
+            let goodbye = Goodbye { kind, text };
+            let too_long = WireError::TooLong { what: "a text", is: len, limit: MAX_TEXT };
+            for (handle, payload) in
+                [(Handle::DEL_ROUTE, encode(&del)), (handles::GOODBYE, encode(&goodbye))]
+            {
+                let got = LinkMessage::decode(&Header::to(handle), &payload).err();
+                assert_eq!(got, (len > MAX_TEXT).then(|| too_long.clone()), "{handle}, {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_control_message_is_bounded() {
+        let shortest = Announcement { certificate: vec![0; MAX_CONTROL / 2], ..announcement() };
+        let of_len = |len: usize| {
+            let add = |announcement| encode(&AddRoute { stamp: 9, announcement });
+            let missing = len - add(shortest.clone()).len();
+            let certificate = vec![0; shortest.certificate.len() + missing];
+            add(Announcement { certificate, ..shortest.clone() })
+        };
+        let header = Header::to(Handle::ADD_ROUTE);
+        let longest = of_len(MAX_CONTROL);
+        assert_eq!(longest.len(), MAX_CONTROL);
+        assert!(LinkMessage::decode(&header, &longest).is_ok());
+        for is in [MAX_CONTROL + 1, MAX_CONTROL + 2] {
+            let what = "a route announcement";
+            let too_long = WireError::TooLong { what, is, limit: MAX_CONTROL };
+            assert_eq!(LinkMessage::decode(&header, &of_len(is)), Err(too_long));
+        }
+    }
+
+    #[test]
+    fn a_loss_says_whose_link_was_lost_and_why() {
+        let loss = Loss::new(LossKind::ProcessExited, ContextId(7), "process exited (signal 9)");
+        assert_eq!(loss.to_string(), "context 7 lost: process exited (signal 9)");
+    }
+
+    #[test]
+    fn a_certificate_that_is_no_byte_string_is_an_error_that_says_so() {
+        use serde::de::{IntoDeserializer, value};
+        let number: value::U8Deserializer<value::Error> = 5_u8.into_deserializer();
+        let error = serde_bytes_vec::deserialize(number).unwrap_err();
+        assert_eq!(error.to_string(), "invalid type: integer `5`, expected bytes");
+    }
+
+    #[test]
     fn a_links_own_frame_addressed_beyond_the_link_is_an_error() {
         let mut header = Header::to(Handle::DETACHING);
         assert_eq!(LinkMessage::decode(&header, &[]), Ok(LinkMessage::Detaching));
