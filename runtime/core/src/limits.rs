@@ -13,8 +13,9 @@ pub const MAX_HEADER: usize = 256;
 /// The longest frame that a reader accepts: a full fragment, its header and its tag.
 pub const MAX_FRAME: usize = FRAGMENT + MAX_HEADER;
 
-/// The longest message that the control stream itself carries (a link's opening, a route announcement with its certificate).
-pub const MAX_CONTROL: usize = 16 * 1024;
+/// The longest message that a link itself carries (an opening, a route announcement with its certificate): more than a withdrawal
+/// of [`MAX_WITHDRAWN`] routes takes, each at most 40 bytes, with its text.
+pub const MAX_CONTROL: usize = 24 * 1024;
 
 /// The most ids in one withdrawal message; a longer withdrawal is cut into several with the same stamp order.
 pub const MAX_WITHDRAWN: usize = 512;

@@ -577,6 +577,24 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_withdrawals_are_read() {
+        let widest = ContextId(u64::MAX);
+        let withdrawn = Withdrawn {
+            context: widest,
+            incarnation: Incarnation::new(u64::MAX, u64::MAX),
+            attachment: Attachment(u64::MAX),
+        };
+        let routes = vec![withdrawn; MAX_WITHDRAWN];
+        let outside = Outside::AllExcept(vec![widest; MAX_WITHDRAWN]);
+        let loss = Loss::new(LossKind::Violation, widest, "x".repeat(MAX_TEXT));
+        for (routes, outside) in [(routes, Outside::None), (Vec::new(), outside)] {
+            let del = DelRoute { stamp: u64::MAX, routes, outside, loss: loss.clone() };
+            let got = LinkMessage::decode(&Header::to(Handle::DEL_ROUTE), &encode(&del));
+            assert_eq!(got, Ok(LinkMessage::DelRoute(del)));
+        }
+    }
+
+    #[test]
     fn texts_are_bounded() {
         for len in [MAX_TEXT, MAX_TEXT + 1] {
             // Built without `Loss::new`, which cuts.
@@ -597,7 +615,7 @@ mod tests {
 
     #[test]
     fn a_control_message_is_bounded() {
-        let shortest = Announcement { certificate: vec![0; MAX_CONTROL / 2], ..announcement() };
+        let shortest = Announcement { certificate: vec![0; MAX_CONTROL - 1000], ..announcement() };
         let of_len = |len: usize| {
             let add = |announcement| encode(&AddRoute { stamp: 9, announcement });
             let missing = len - add(shortest.clone()).len();
