@@ -99,6 +99,8 @@ mod tests {
             OffenceKind::StrangersAnswer,
             OffenceKind::Malformed,
             OffenceKind::OldWay,
+            OffenceKind::Transit,
+            OffenceKind::OldPath,
         ];
         assert_eq!(kinds.map(|kind| kind as usize), std::array::from_fn(|counter| counter));
         let texts: BTreeSet<_> = kinds.iter().map(ToString::to_string).collect();
