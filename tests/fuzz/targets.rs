@@ -56,6 +56,9 @@ pub(crate) fn control(data: &[u8]) {
         control::handles::GOODBYE,
         control::handles::REPORT,
         control::handles::OPEN,
+        control::handles::PAUSE,
+        control::handles::RESUME,
+        control::handles::ABOVE,
     ];
     let header = Header::to(handles[usize::from(which) % handles.len()]);
     if let Ok(message) = LinkMessage::decode(&header, payload) {
