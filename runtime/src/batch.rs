@@ -71,6 +71,11 @@ impl Batch {
         self.bytes.as_ptr() == bytes.as_ptr() && self.bytes.len() == bytes.len()
     }
 
+    /// Makes room for as many messages more as will likely come.
+    pub(crate) fn reserve(&mut self, items: usize) {
+        self.items.reserve(items);
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, item: Item) {
         self.items.push(item);

@@ -124,6 +124,11 @@ impl Inbound {
             && batch.lies_in(frames.chunk());
         let mut taken = 0;
         while is_judged && let Some(body) = frames.next_like(&alike.head) {
+            if taken == 0 {
+                // Likely all of them are as long as this one.
+                let frame = alike.head.len() + body.len();
+                batch.reserve((frames.chunk().len() - body.end).div_ceil(frame) + 1);
+            }
             batch.push(alike.item.with_body(body));
             taken += 1;
         }
