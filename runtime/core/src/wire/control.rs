@@ -660,6 +660,21 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_life_is_before_a_later_one_and_within_a_life_the_attachment_decides() {
+        let word = |life, attachment| Announcement {
+            incarnation: Incarnation::new(1, life),
+            attachment: Attachment(attachment),
+            ..announcement()
+        };
+        let now = word(3, 2);
+        for (life, attachment, is_before) in
+            [(3, 1, true), (3, 2, false), (3, 3, false), (2, 9, true), (4, 0, false)]
+        {
+            assert_eq!(word(life, attachment).is_before(&now), is_before, "{life}, {attachment}");
+        }
+    }
+
+    #[test]
     fn a_claim_covers_each_field() {
         let base = announcement();
         let variants = [
