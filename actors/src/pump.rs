@@ -93,44 +93,14 @@ impl<A: RemoteActor> Pump<A> {
             if turn.in_flight.is_full() {
                 break false;
             }
-            match self.taken.front_mut() {
-                Some(Waiting::Many(batch)) => {
-                    let (handle, origin) = (batch.handle(), batch.origin());
-                    let Some((item, body)) = batch.take() else {
-                        self.taken.pop_front();
-                        continue;
-                    };
-                    gone.add(item.charge());
-                    let Item { tag, codec, reply, .. } = item;
-                    let reply = reply.map_or(Reply::Nowhere, Reply::To);
-                    let (origin, content) = (&origin, Content::Encoded(body));
-                    let envelope = Envelope { tag, codec, handle, origin, reply, content };
-                    actor.dispatch(envelope, &mut turn);
+            let Some(charge) = hand_over(&mut self.taken, actor, &mut turn) else {
+                self.intake.release(std::mem::take(&mut gone));
+                if self.intake.take(&mut self.taken) {
+                    continue;
                 }
-                Some(Waiting::One(_)) => {
-                    let Some(Waiting::One(envelope)) = self.taken.pop_front() else { continue };
-                    gone.add(envelope.charge);
-                    let Raw { tag, codec, handle, origin, reply, body, .. } = envelope;
-                    let bytes;
-                    let content = match body {
-                        RawBody::Local(value) => Content::Value(value),
-                        RawBody::Bytes(encoded) => {
-                            bytes = encoded;
-                            Content::Encoded(&bytes)
-                        }
-                    };
-                    let reply = reply.map_or(Reply::Nowhere, Reply::By);
-                    let envelope = Envelope { tag, codec, handle, origin: &origin, reply, content };
-                    actor.dispatch(envelope, &mut turn);
-                }
-                None => {
-                    self.intake.release(std::mem::take(&mut gone));
-                    if self.intake.take(&mut self.taken) {
-                        continue;
-                    }
-                    break false;
-                }
-            }
+                break false;
+            };
+            gone.add(charge);
             handled += 1;
             let ends = turn.panic.is_some()
                 || turn.ctx.waiting()
@@ -167,6 +137,41 @@ impl<A: RemoteActor> Pump<A> {
             resting.set(false);
             waker.wake();
         });
+    }
+}
+
+/// Hands the next message to its handler. Gives what it counted against the mailbox's bound, or `None` when none is left.
+fn hand_over<A: RemoteActor>(
+    taken: &mut VecDeque<Waiting>,
+    actor: &mut A,
+    turn: &mut Turn<'_, A>,
+) -> Option<usize> {
+    loop {
+        if let Waiting::Many(batch) = taken.front_mut()? {
+            let (handle, origin) = (batch.handle(), batch.origin());
+            if let Some((item, body)) = batch.take() {
+                let Item { tag, codec, reply, .. } = item;
+                let reply = reply.map_or(Reply::Nowhere, Reply::To);
+                let (origin, content) = (&origin, Content::Encoded(body));
+                actor.dispatch(Envelope { tag, codec, handle, origin, reply, content }, turn);
+                return Some(item.charge());
+            }
+        }
+        if let Waiting::One(envelope) = taken.pop_front()? {
+            let Raw { tag, codec, handle, origin, reply, body, charge } = envelope;
+            let reply = reply.map_or(Reply::Nowhere, Reply::By);
+            let bytes;
+            let content = match body {
+                RawBody::Local(value) => Content::Value(value),
+                RawBody::Bytes(encoded) => {
+                    bytes = encoded;
+                    Content::Encoded(&bytes)
+                }
+            };
+            let origin = &origin;
+            actor.dispatch(Envelope { tag, codec, handle, origin, reply, content }, turn);
+            return Some(charge);
+        }
     }
 }
 

@@ -141,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn as_many_losses_as_the_bound_allows_are_left_to_be_told() {
+        let mut links = DirectLinks::new(2);
+        for (peers, kept) in [(&[8, 9][..], [8, 9]), (&[7, 8, 9], [8, 9])] {
+            peers.iter().for_each(|&peer| links.leave_untold(ContextId(peer)));
+            assert_eq!(links.take_untold(|_| true), kept.map(ContextId));
+        }
+    }
+
+    #[test]
     fn of_the_copies_of_a_word_about_a_loss_the_first_counts() {
         let lost = |life, number| Lost { incarnation: Incarnation::new(1, life), number };
         let mut links = DirectLinks::new(1);

@@ -202,7 +202,7 @@ mod tests {
             Ok(()),
             "that is none more"
         );
-        assert_eq!(tickets.len(), 2);
+        assert_eq!((tickets.len(), tickets.is_empty()), (2, false));
         assert_eq!(tickets.issue(at(30), B, LIFE, ticket(4)), Ok(()));
         tickets.revoke(B);
         assert!(tickets.is_empty() && tickets.ends.is_empty());
