@@ -193,4 +193,11 @@ mod tests {
         let begun: Vec<bool> = (10..13).map(|n| low.begin(at(0), ContextId(n))).collect();
         assert_eq!(begun, [true, true, false]);
     }
+
+    #[test]
+    fn nobody_waits_for_himself() {
+        let mut low = Dials::new(LOW, 2);
+        assert!(low.begin(at(0), LOW));
+        assert_eq!(low.come(LOW, COMES), Come::Welcome);
+    }
 }

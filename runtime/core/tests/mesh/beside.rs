@@ -152,6 +152,21 @@ fn a_direct_link_that_is_lost_wakes_calls_to_its_peer_alone() {
 }
 
 #[test]
+fn each_word_about_a_loss_is_newer_than_the_one_before() {
+    let mut five = five();
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        let effects = down(&mut five, BESIDE, 7);
+        numbers.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::TellLost { lost, .. } => Some((lost.incarnation, lost.number)),
+            _ => None,
+        }));
+        up(&mut five, BESIDE, 7, Side::Direct);
+    }
+    assert_eq!(numbers, [1, 2, 3].map(|number| (Incarnation::new(1, 5), number)));
+}
+
+#[test]
 fn a_direct_link_outlasts_the_tree_and_its_end_is_the_last_then() {
     let mut five = five();
     let effects = down(&mut five, UP, 0);
