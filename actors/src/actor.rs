@@ -153,8 +153,17 @@ pub struct Turn<'a, A: RemoteActor> {
 }
 
 impl<A: RemoteActor> Turn<'_, A> {
-    pub(crate) fn count_delivered(&mut self) {
-        self.intake.context().count_delivered(std::mem::take(&mut self.delivered));
+    fn count_delivered(&mut self) {
+        let delivered = std::mem::take(&mut self.delivered);
+        if delivered > 0 {
+            self.intake.context().count_delivered(delivered);
+        }
+    }
+}
+
+impl<A: RemoteActor> Drop for Turn<'_, A> {
+    fn drop(&mut self) {
+        self.count_delivered();
     }
 }
 

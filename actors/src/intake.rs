@@ -9,7 +9,7 @@ use std::{
     marker::PhantomData,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -168,6 +168,8 @@ impl<A: RemoteActor> Intake<A> {
     pub(crate) fn release(&self, gone: Load) {
         self.messages.fetch_sub(gone.messages, Ordering::AcqRel);
         self.bytes.fetch_sub(gone.bytes, Ordering::AcqRel);
+        // Against the fences of those who begin to wait: one of both sees what the other did.
+        fence(Ordering::SeqCst);
         // Whoever waits is let on when much has drained, not for each message.
         if self.pressed.load(Ordering::Acquire) && !self.is_over(RESUME_MARK) {
             self.ease();
@@ -212,6 +214,7 @@ impl<A: RemoteActor> Intake<A> {
                 }
             }
         }
+        fence(Ordering::SeqCst);
         // The actor may have handled all of it meanwhile, and found nobody to let on.
         if !self.is_over(RESUME_MARK) {
             self.ease();
@@ -402,6 +405,7 @@ impl<A: RemoteActor> Intake<A> {
             tokio::pin!(room);
             room.as_mut().enable();
             self.pressed.store(true, Ordering::Release);
+            fence(Ordering::SeqCst);
             if self.has_room() {
                 return;
             }

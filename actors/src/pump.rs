@@ -118,8 +118,8 @@ impl<A: RemoteActor> Pump<A> {
                 }
             }
         };
-        turn.count_delivered();
         let panic = turn.panic.take();
+        drop(turn);
         self.intake.release(gone);
         if is_over {
             self.rest(task);

@@ -46,6 +46,9 @@ struct Alike {
     judged: u64,
 }
 
+/// Room that is made for messages that begin alike: a chunk of a QUIC stream holds about as many small ones. A guess, so no more.
+const ALIKE: usize = 16;
+
 /// What one stream of a link brings.
 pub(crate) struct Inbound {
     context: Context,
@@ -125,9 +128,7 @@ impl Inbound {
         let mut taken = 0;
         while is_judged && let Some(body) = frames.next_like(&alike.head) {
             if taken == 0 {
-                // Likely all of them are as long as this one.
-                let frame = alike.head.len() + body.len();
-                batch.reserve((frames.chunk().len() - body.end).div_ceil(frame) + 1);
+                batch.reserve(ALIKE);
             }
             batch.push(alike.item.with_body(body));
             taken += 1;
@@ -188,8 +189,9 @@ impl Inbound {
         }
         let neighbour = self.link.neighbour();
         let origin = judge::origin(self.context.routes(), self.link.id, neighbour, header)?;
-        // A router's word may speak for whom its link led to last; nothing else may.
-        if header.kind != Kind::Dead {
+        // A router's word may speak for whom its link led to last; nothing else may. A direct link's frames are judged by where they go
+        // as well.
+        if header.kind != Kind::Dead && neighbour.side != Side::Direct {
             self.spoke = Some((generation, origin));
         }
         Ok(origin)
@@ -353,7 +355,7 @@ impl Inbound {
         let Some((tag, _)) = bytes[payload.clone()].split_first_chunk::<TAG>() else {
             let dead =
                 self.dead(DeadReason::Malformed, Handled::No, "a message without a tag".into());
-            self.kill(header, origin, &dead);
+            self.give_up(header, origin, &dead);
             return None;
         };
         let tag = u64::from_le_bytes(*tag);
@@ -380,7 +382,7 @@ impl Inbound {
                     self.dead(DeadReason::NoHandle, Handled::No, text)
                 }
             };
-            self.kill(header, origin, &dead);
+            self.give_up(header, origin, &dead);
             return None;
         };
         // The family is read for those policies only that ask for it.
@@ -388,7 +390,7 @@ impl Inbound {
             && let Err(refusal) = bound.policy.check(&origin, &self.context.family())
         {
             let dead = self.dead(DeadReason::Refused, Handled::No, refusal.to_string());
-            self.kill(header, origin, &dead);
+            self.give_up(header, origin, &dead);
             return None;
         }
         let mut batch = Batch::new(header.handle, origin, bytes.clone());
@@ -410,9 +412,11 @@ impl Inbound {
             error.to_string(),
         );
         if header.kind == Kind::Message {
-            self.kill(header, origin, &dead);
+            // Once for each body: what follows of one that was refused is an orphan.
+            self.give_up(header, origin, &dead);
         } else {
-            // The answer itself is broken: whoever waits here is told in its place.
+            // The answer itself is broken: whoever waits here is told in its place, behind what came before it.
+            self.flush();
             self.context.complete(header.handle, origin.source, Outcome::Dead(dead));
         }
     }
@@ -424,10 +428,7 @@ impl Inbound {
             return self.context.0.counters.dropped_notices.add(1);
         }
         // One long body is one message, however many fragments of it come.
-        if header
-            .fragment
-            .is_none_or(|fragment| fragment.index == 0 || dead.reason == DeadReason::Malformed)
-        {
+        if header.fragment.is_none_or(|fragment| fragment.index == 0) {
             self.give_up(header, origin, dead);
         }
     }

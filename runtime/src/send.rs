@@ -334,12 +334,27 @@ impl Context {
         body: &[u8],
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
+        self.post_plain(way, body, reply, Class::Notice)
+    }
+
+    /// Posts a request of the runtime's own that nobody misses when there is no room for it.
+    pub(crate) fn post_kindness(&self, way: &AwayLink, body: &[u8]) -> Result<(), PostError> {
+        self.post_plain(way, body, None, Class::Message)
+    }
+
+    fn post_plain(
+        &self,
+        way: &AwayLink,
+        body: &[u8],
+        reply: Option<Handle>,
+        class: Class,
+    ) -> Result<(), PostError> {
         let AwayLink { link, to } = way;
-        let header = way.header(0, reply);
         let lane = link.lane(to.handle.stream());
         let tag = 0_u64.to_le_bytes();
-        lane.append((to.context, to.handle), &header, &[&tag, body], Class::Notice)
-            .map_err(|_| PostError::Dead(self.dead(DeadReason::RouteLost, link.loss().to_string())))
+        let header = way.header(0, reply);
+        lane.append((to.context, to.handle), &header, &[&tag, body], class)
+            .map_err(|error| self.not_posted(way, error))
     }
 
     /// Asks one of the mailboxes under reserved handles and waits for its answer, within the limit for requests.

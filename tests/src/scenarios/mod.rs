@@ -109,6 +109,7 @@ macro_rules! conformance {
             m06_a_lost_far_sibling_wakes_its_waiters,
             m06_a_lost_parent_wakes_those_who_wait_outside,
             m10_three_kinds_of_absence_have_three_reasons,
+            m10_a_long_request_to_nobody_is_answered_as_a_short_one_is,
             m10_one_way_messages_to_the_absent_are_counted_where_they_end,
         );
         $crate::tests_of!($fabric, sizes:

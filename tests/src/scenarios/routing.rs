@@ -1,9 +1,11 @@
 //! Trees and routes: who reaches whom, and who learns that somebody is gone.
 
-use actogen::{Context, ContextId, Dead, DeadReason, Handled, Remote, SendError};
+use actogen::{
+    Context, ContextId, Dead, DeadReason, Handled, Policy, Remote, SendError, StopReason,
+};
 
 use crate::{
-    actors::{Announce, Desk, Echo, Herald, Never, Note, Notes, Recorder},
+    actors::{Announce, Desk, Echo, Herald, Never, Note, Notes, Parcel, Recorder, pattern},
     mesh::{Fabric, Mesh, Outcome},
     rogue::Rogue,
     until::{soon, until, until_equal},
@@ -214,6 +216,35 @@ where
         Err(SendError::Dead(dead) | SendError::Unsent(_, dead)) => dead,
         other => panic!("not dead: {other:?}"),
     }
+}
+
+/// A long request, which travels in parts, dies with the same reasons and is counted as often as a short one: once.
+pub async fn m10_a_long_request_to_nobody_is_answered_as_a_short_one_is<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    let root = mesh.root().await?;
+    let there = mesh.child(&root, 1).await?;
+    let stopped = there.start(Desk::default());
+    there.stop(&stopped, StopReason::Normal);
+    there.watch(&stopped).await;
+    let refusing = there.start_with(Desk::default(), Policy::OnlySelf);
+    let mut nobody = stopped.address();
+    nobody.handle = actogen::Handle(0x1234_5678_9abc_def0);
+    let nobody: Remote<Desk> = postcard::from_bytes(&postcard::to_extend(&nobody, Vec::new())?)?;
+    let expected = [
+        (&stopped, DeadReason::Stopped),
+        (&nobody, DeadReason::NoHandle),
+        (&refusing, DeadReason::Refused),
+    ];
+    for (desk, reason) in expected {
+        for (length, count) in [(1, 1), (200_000, 2)] {
+            let asked = desk.clone().attach(&root).send(Parcel(1, 1, pattern(length)));
+            let error = asked.await.expect_err("nobody is there");
+            assert_eq!((error.reason(), error.handled()), (Some(reason), Handled::No), "{length}");
+            assert_eq!(there.stats().dead_of(reason), count, "{reason}");
+        }
+    }
+    Ok(())
 }
 
 /// An unknown handle, a context that never was, and one that was there: three different reasons.

@@ -223,6 +223,7 @@ impl FrameReader {
     /// Lets go of a chunk that has been read: a stream that is quiet afterwards holds nothing.
     fn end_chunk(&mut self) {
         (self.chunk, self.at) = (Bytes::new(), 0);
+        self.gathered = Bytes::new();
     }
 
     /// Whether the stream could end here: no frame has begun and not finished.
