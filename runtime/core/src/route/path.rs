@@ -518,6 +518,11 @@ mod tests {
         assert_eq!(paths.send(ContextId(9), LANE, 1), go(Way::Tree, PathEpoch(4)));
         assert_eq!(paths.change(at(0), ContextId(5), LINK), [], "those that are used do not");
         assert_eq!(paths.send(ContextId(5), LANE, 1), go(Way::Tree, PathEpoch(4)));
+        paths.forget(ContextId(3));
+        paths.behind(ContextId(9), LANE, PathEpoch(5));
+        let other_lane = paths.send(ContextId(9), StreamId::lane(0), 1);
+        assert_eq!(other_lane, go(Way::Tree, PathEpoch(4)), "nor that of another path");
+        assert_eq!((paths.len(), paths.is_empty()), (2, false));
     }
 
     #[test]
