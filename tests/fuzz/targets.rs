@@ -11,6 +11,7 @@ use actogen_core::{
     wire::{
         FragmentField, Frame, FrameReader, Header,
         control::{self, Answer, Hello, LinkMessage},
+        direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost},
         fragment::Reassembly,
     },
 };
@@ -68,7 +69,8 @@ fn same_again(frame: &Frame) {
     assert_eq!(Header::decode(&head[..len]), Ok((frame.header.clone(), len)));
 }
 
-/// A link's own message: the first byte chooses which, the rest is the payload. Also the openings and a dead reply.
+/// A link's own message: the first byte chooses which, the rest is the payload. Also the openings, a dead reply, and what contexts say
+/// of paths and direct links.
 pub(crate) fn control(data: &[u8]) {
     let Some((&which, payload)) = data.split_first() else { return };
     let handles = [
@@ -97,6 +99,18 @@ pub(crate) fn control(data: &[u8]) {
         let mut again = Vec::new();
         dead.encode(&mut again);
         assert_eq!(Dead::decode(&again), Ok(dead));
+    }
+    beside_the_tree::<Flush>(payload);
+    beside_the_tree::<Flushed>(payload);
+    beside_the_tree::<Behind>(payload);
+    beside_the_tree::<Lost>(payload);
+    beside_the_tree::<Ask>(payload);
+    beside_the_tree::<Grant>(payload);
+}
+
+fn beside_the_tree<T: Body + PartialEq + std::fmt::Debug>(payload: &[u8]) {
+    if let Ok(body) = T::from_bytes(payload) {
+        assert_eq!(T::from_bytes(&body.to_bytes()), Ok(body));
     }
 }
 
