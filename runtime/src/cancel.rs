@@ -12,7 +12,7 @@ use std::{
 use actogen_core::{Address, ContextId, Dead, DeadReason, Handle, Handled, Moment};
 use parking_lot::Mutex;
 
-use crate::{builtin::Place, context::Context, send::Way};
+use crate::{builtin::Place, context::Context, way::Way};
 
 /// Requests given up that a context keeps in mind; the oldest is forgotten first.
 const KEPT: usize = 4 * 1024;

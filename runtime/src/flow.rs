@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::{
     builtin::Place,
     context::{Context, Phase},
-    send::Way,
+    way::Way,
 };
 
 /// The pauses that others have asked of this context.

@@ -6,7 +6,8 @@
 //!
 //! | room | concept |
 //! |---|---|
-//! | [`Context`] | the handle on a context; `send`, `watching` and `builtin` add what can be done with one |
+//! | [`Context`] | the handle on a context; `builtin` and `watching` add what can be done with one |
+//! | `way`, `send`, `call`, `refuse` | where a message goes, posting it, waiting for its answer, giving it up |
 //! | `builder` | settings, and how a context starts |
 //! | [`transport`], [`memory`] | what carries bytes |
 //! | `opening`, `join`, `broker` | links: how they open, who becomes whose parent, the tasks that serve them |
@@ -23,6 +24,7 @@ pub mod batch;
 mod broker;
 mod builder;
 mod builtin;
+mod call;
 mod cancel;
 mod context;
 pub mod counters;
@@ -39,21 +41,25 @@ mod link;
 pub mod mailbox;
 pub mod memory;
 mod opening;
+mod refuse;
 mod router;
 mod routes;
 mod send;
 mod shutdown;
 pub mod transport;
 mod watching;
+mod way;
 
 pub use actogen_core as core;
 
 pub use builder::{Builder, Placement, StartError, TransportFactory};
 pub use builtin::{Place, RegisterError};
+pub use call::Call;
 pub use context::{Context, ContextHoldings, Phase};
 pub use counters::Stats;
 pub use enrol::{Admission, EnrolRequest};
 pub use join::AdoptError;
 pub use router::Holdings;
-pub use send::{AwayLink, Call, Encoded, KnownWay, LocalMailbox, PostError, Way};
+pub use send::{Encoded, PostError};
 pub use watching::{Ended, Watch};
+pub use way::{AwayLink, KnownWay, LocalMailbox, Way};

@@ -9,10 +9,12 @@ use std::{
 use actogen_core::{Address, Dead, Handle, wire::Kind};
 
 use crate::{
+    call::Call,
     context::Context,
     envelope::Outcome,
     mailbox::{StopReason, Watcher},
-    send::{Call, PostError, Way},
+    send::PostError,
+    way::Way,
 };
 
 impl Context {

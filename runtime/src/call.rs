@@ -1,0 +1,218 @@
+//! Calls: a request's wait for its answer, and the answers that go back.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{self, Poll},
+};
+
+use actogen_core::{
+    Address, ContextId, Dead, DeadReason, Handle, Handled, StreamId,
+    limits::MAX_HOPS,
+    offence::{Offence, OffenceKind},
+    pending::NotAwaited,
+    policy::Origin,
+    route::judge::Verdict,
+    wire::{Destination, Header, Kind},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    context::Context,
+    envelope::{Body, Envelope, Outcome, ReplyPort},
+    lane::{Class, LaneError},
+    send::PostError,
+    way::Way,
+};
+
+/// A request under way. Resolves to its [`Outcome`]; dropping it stops the wait.
+#[derive(Debug)]
+#[must_use = "a call does nothing unless it is awaited"]
+pub struct Call {
+    pub(crate) context: Context,
+    pub(crate) handle: Handle,
+    asked: Address,
+    /// The request is on its way: whoever gives the call up says so there.
+    has_left: bool,
+    answer: oneshot::Receiver<Outcome>,
+}
+
+impl Call {
+    /// Where the answer goes.
+    pub fn reply_handle(&self) -> Handle {
+        self.handle
+    }
+
+    /// Notes that the request has left. Dropping the call before its answer gives the request up at the other side as well, if that
+    /// has not begun to handle it.
+    pub fn note_left(&mut self) {
+        self.has_left = true;
+    }
+}
+
+impl Future for Call {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Outcome> {
+        Pin::new(&mut self.answer).poll(cx).map(|answer| {
+            answer.unwrap_or_else(|_| {
+                let text = format!("{} has shut down", self.context.id());
+                Outcome::Dead(Dead::new(
+                    DeadReason::Shutdown,
+                    Handled::Maybe,
+                    self.context.id(),
+                    text,
+                ))
+            })
+        })
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let waited = self.context.0.pending.lock().cancel(self.handle).is_some();
+        if waited && self.has_left {
+            self.context.give_up(self.asked, self.handle);
+        }
+    }
+}
+impl Context {
+    ///
+    /// # Errors
+    /// The dead reply `Congested` when as many calls wait as may.
+    pub fn begin_call(&self, to: Address, serves: Option<Handle>) -> Result<Call, Dead> {
+        let lane = match serves.unwrap_or(to.handle).stream() {
+            StreamId::CONTROL => StreamId::lane(0),
+            lane => lane,
+        };
+        let (waiter, answer) = oneshot::channel();
+        let handle =
+            self.0.pending.lock().insert(to.context, lane, self.epoch(), waiter).map_err(|_| {
+                let text = format!(
+                    "{} has {} calls waiting, as many as it may",
+                    self.id(),
+                    self.limits().pending_calls
+                );
+                self.dead(DeadReason::Congested, text)
+            })?;
+        Ok(Call { context: self.clone(), handle, asked: to, has_left: false, answer })
+    }
+
+    /// Asks one of the mailboxes under reserved handles and waits for its answer, within the limit for requests.
+    ///
+    /// # Errors
+    /// The dead reply; one of reason `Refused` when the mailbox answered with a failure.
+    pub async fn ask(&self, to: Address, body: &[u8]) -> Result<bytes::Bytes, Dead> {
+        let call = self.begin_call(to, None)?;
+        match self.way(to)? {
+            Way::Here(here) => {
+                let origin = Origin::own(self.id());
+                let reply = Some(ReplyPort::new(self.clone(), self.id(), call.handle));
+                let body = Body::Bytes(bytes::Bytes::copy_from_slice(body));
+                let envelope = Envelope {
+                    tag: 0,
+                    body,
+                    codec: 0,
+                    handle: to.handle,
+                    origin,
+                    reply,
+                    charge: 0,
+                };
+                here.bound.mailbox.push(&mut vec![envelope]);
+            }
+            Way::Away(way) => match self.post_own(&way, body, Some(call.handle)) {
+                Ok(()) => {}
+                Err(PostError::Dead(dead)) => return Err(dead),
+                Err(PostError::Full) => {
+                    return Err(self.dead(DeadReason::Congested, "the lane is full".into()));
+                }
+            },
+        }
+        let limit = self.limits().request_time;
+        match tokio::time::timeout(limit, call).await {
+            Ok(Outcome::Reply(bytes)) => Ok(bytes),
+            Ok(Outcome::Dead(dead)) => Err(dead),
+            Ok(Outcome::Failed(text)) => {
+                Err(Dead::new(DeadReason::Refused, Handled::Yes, to.context, text))
+            }
+            Ok(Outcome::Local(_)) => {
+                Err(self.dead(DeadReason::Malformed, "an answer of another kind".into()))
+            }
+            Err(_) => {
+                let text = format!("{} did not answer within {limit:?}", to.context);
+                Err(Dead::new(DeadReason::NoAnswer, Handled::Maybe, self.id(), text))
+            }
+        }
+    }
+
+    /// Ends a wait with an answer from `source`.
+    pub(crate) fn complete(&self, handle: Handle, source: ContextId, outcome: Outcome) {
+        let waiter = self.0.pending.lock().answer(handle, source);
+        match waiter {
+            // A caller that has given up meanwhile needs no answer.
+            Ok(waiter) => drop(waiter.send(outcome)),
+            Err(NotAwaited::Unknown) => self.0.counters.dropped_notices.add(1),
+            Err(NotAwaited::Stranger { asked }) => {
+                let kind = OffenceKind::StrangersAnswer;
+                self.offence(&Offence { kind, offender: source, about: asked });
+            }
+        }
+    }
+
+    /// Sends an answer to a reply handle of another context, or ends the wait in this one.
+    pub(crate) fn answer(&self, to: ContextId, handle: Handle, kind: Kind, payload: &[u8]) {
+        if to == self.id() {
+            let outcome = match kind {
+                Kind::Failed => Outcome::Failed(String::from_utf8_lossy(payload).into_owned()),
+                _ => Outcome::Reply(bytes::Bytes::copy_from_slice(payload)),
+            };
+            return self.complete(handle, to, outcome);
+        }
+        if payload.len() > self.max_message() {
+            let text = format!(
+                "the answer has {} bytes, the limit on the way is {}",
+                payload.len(),
+                self.max_message()
+            );
+            let dead = Dead::new(DeadReason::TooLarge, Handled::Yes, self.id(), text);
+            return self.answer_dead(to, handle, &dead);
+        }
+        if self.send_answer(to, handle, kind, payload, Class::Answer) == Err(LaneError::Full) {
+            let text = format!("the answer of {} found no room on the way", self.id());
+            let dead = Dead::new(DeadReason::Congested, Handled::Yes, self.id(), text);
+            self.answer_dead(to, handle, &dead);
+        }
+    }
+
+    /// Sends a dead reply to a reply handle, or ends the wait in this context.
+    pub(crate) fn answer_dead(&self, to: ContextId, handle: Handle, dead: &Dead) {
+        if to == self.id() {
+            return self.complete(handle, to, Outcome::Dead(dead.clone()));
+        }
+        let mut payload = Vec::new();
+        dead.encode(&mut payload);
+        // A dead reply that cannot go causes no other: the asker learns of the lost route by its withdrawal.
+        if self.send_answer(to, handle, Kind::Dead, &payload, Class::Notice).is_err() {
+            self.0.counters.dropped_notices.add(1);
+        }
+    }
+
+    fn send_answer(
+        &self,
+        to: ContextId,
+        handle: Handle,
+        kind: Kind,
+        payload: &[u8],
+        class: Class,
+    ) -> Result<(), LaneError> {
+        let Verdict::Forward(id) = self.routes().judge(None, to, None, MAX_HOPS) else {
+            return Err(LaneError::Closed);
+        };
+        let link = self.routes().link_to(to, id).ok_or(LaneError::Closed)?;
+        let mut header = Header::to(handle).kind(kind);
+        if link.peer != to {
+            header.destination = Some(Destination { context: to, incarnation: None });
+        }
+        link.lane(handle.stream()).append((to, handle), &header, &[payload], class)
+    }
+}

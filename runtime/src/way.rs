@@ -1,0 +1,166 @@
+//! Ways: where a message for an address goes from here, found once and kept until the routes change.
+
+use std::sync::Arc;
+
+use actogen_core::{
+    Address, Dead, DeadReason, Handle, Handled,
+    limits::{MAX_HEADER, MAX_HOPS},
+    route::judge::{self, Verdict},
+    wire::{Destination, Header},
+};
+
+use crate::{
+    context::Context,
+    envelope::ENVELOPE_OVERHEAD,
+    link::LinkState,
+    mailbox::{Bound, StopReason},
+};
+
+/// Where a message for an address goes from here.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// Into a mailbox of this context.
+    Here(LocalMailbox),
+    /// Over a link.
+    Away(AwayLink),
+}
+
+/// A mailbox of this context, found bound.
+#[derive(Clone, Debug)]
+pub struct LocalMailbox {
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) handle: Handle,
+}
+
+impl LocalMailbox {
+    /// Whether a message with a body of this size would be kept now.
+    pub fn has_room(&self, body: usize) -> bool {
+        self.bound.mailbox.has_room(body + ENVELOPE_OVERHEAD)
+    }
+
+    /// Waits until there is room, or the mailbox has ended.
+    pub async fn room(&self, body: usize) {
+        self.bound.mailbox.room(body + ENVELOPE_OVERHEAD).await;
+    }
+
+    /// Asks the receiver to end.
+    pub fn end(&self, reason: StopReason) {
+        self.bound.mailbox.end(reason);
+    }
+}
+
+/// A link that leads towards an address.
+#[derive(Clone, Debug)]
+pub struct AwayLink {
+    pub(crate) link: Arc<LinkState>,
+    pub(crate) to: Address,
+}
+
+/// A way as it was found, for the next message to the same address.
+#[derive(Debug)]
+pub struct KnownWay {
+    generation: u64,
+    pub(crate) way: Way,
+    /// The kind of message that was sent last, and what its frames begin with: header and tag.
+    pub(crate) head: Option<(u64, u8, Vec<u8>)>,
+}
+
+impl KnownWay {
+    /// Where it leads.
+    pub fn way(&self) -> &Way {
+        &self.way
+    }
+}
+
+impl AwayLink {
+    /// The header of a message that goes this way.
+    pub(crate) fn header(&self, codec: u8, reply: Option<Handle>) -> Header {
+        let Self { link, to } = self;
+        let mut header = Header::to(to.handle);
+        header.reply = reply;
+        header.codec = codec;
+        if link.peer != to.context {
+            header.destination =
+                Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
+        }
+        header
+    }
+
+    /// What the frame of a one-way message begins with: header and tag.
+    pub(crate) fn head(&self, tag: u64, codec: u8) -> Vec<u8> {
+        let mut head = vec![0; MAX_HEADER];
+        let len = self.header(codec, None).encode(&mut head);
+        head.truncate(len);
+        head.extend(tag.to_le_bytes());
+        head
+    }
+}
+
+impl Context {
+    /// Finds the way to an address, or takes the known one while nothing has changed that could make it another.
+    ///
+    /// # Errors
+    /// As [`Self::way`]; then nothing is known.
+    pub fn way_known<'a>(
+        &self,
+        to: Address,
+        known: &'a mut Option<KnownWay>,
+    ) -> Result<&'a mut KnownWay, Dead> {
+        // Read before the search, so that a change during it makes what is found an old way.
+        let generation = self.routes().generation();
+        let found = match known.take() {
+            Some(known) if known.generation == generation => known,
+            _ => KnownWay { generation, way: self.way(to)?, head: None },
+        };
+        Ok(known.insert(found))
+    }
+
+    /// Finds the way to an address.
+    ///
+    /// # Errors
+    /// The dead reply that a request there would get from this context.
+    pub fn way(&self, to: Address) -> Result<Way, Dead> {
+        if !self.is_running() && to.context != self.id() {
+            return Err(self.dead(DeadReason::Shutdown, format!("{} is shutting down", self.id())));
+        }
+        match self.routes().judge(None, to.context, to.incarnation.meant(), MAX_HOPS) {
+            Verdict::Dead(dead) => Err(dead),
+            Verdict::Deliver => self
+                .local(to.handle)
+                .map(|bound| Way::Here(LocalMailbox { bound, handle: to.handle })),
+            Verdict::Forward(id) => {
+                let Some(link) = self.routes().link_to(to.context, id) else {
+                    return Err(self.dead(
+                        DeadReason::RouteLost,
+                        format!("the link to {} went this moment", to.context),
+                    ));
+                };
+                if link.peer == to.context
+                    && let Some(meant) = to.incarnation.meant()
+                    && let Some(dead) =
+                        judge::other_life(self.id(), to.context, meant, link.incarnation)
+                {
+                    return Err(dead);
+                }
+                Ok(Way::Away(AwayLink { link, to }))
+            }
+        }
+    }
+
+    fn local(&self, handle: Handle) -> Result<Arc<Bound>, Dead> {
+        self.mailboxes().get(handle).ok_or_else(|| {
+            let me = self.id();
+            match self.mailboxes().stopped(handle) {
+                Some(reason) => self.dead(
+                    DeadReason::Stopped,
+                    format!("the actor {me}/{handle} is gone: {reason}"),
+                ),
+                None => self.dead(DeadReason::NoHandle, format!("{me} has no mailbox {handle}")),
+            }
+        })
+    }
+
+    pub(crate) fn dead(&self, reason: DeadReason, text: String) -> Dead {
+        Dead::new(reason, Handled::No, self.id(), text)
+    }
+}
