@@ -63,7 +63,7 @@ pub trait RemoteActor: Actor<Context = ActixContext<Self>> + Handler<Attach<Self
 
     /// Decodes an envelope and calls the handler; written by the derive.
     #[doc(hidden)]
-    fn dispatch(&mut self, envelope: Envelope<'_>, turn: &mut Turn<'_, Self>);
+    fn dispatch(&mut self, envelope: &mut Envelope<'_>, turn: &mut Turn<'_, Self>);
 }
 
 /// An envelope on its way to a handler.
@@ -83,16 +83,6 @@ pub(crate) enum Reply {
     /// To this handle of the sender's.
     To(Handle),
     By(ReplyPort),
-}
-
-impl Reply {
-    fn port(self, context: &actogen_runtime::Context, sender: &Origin) -> Option<ReplyPort> {
-        match self {
-            Self::Nowhere => None,
-            Self::To(handle) => ReplyPort::of(context, *sender, Some(handle)),
-            Self::By(port) => Some(port),
-        }
-    }
 }
 
 /// A message's content.
@@ -118,17 +108,26 @@ impl Envelope<'_> {
         }
     }
 
+    /// Where its answer goes; once.
+    fn port(&mut self, context: &actogen_runtime::Context) -> Option<ReplyPort> {
+        match std::mem::replace(&mut self.reply, Reply::Nowhere) {
+            Reply::Nowhere => None,
+            Reply::To(handle) => ReplyPort::of(context, *self.origin, Some(handle)),
+            Reply::By(port) => Some(port),
+        }
+    }
+
     /// Counts it as dead; nobody waits to hear of it.
-    fn abandon(self, context: &actogen_runtime::Context, dead: &Dead) {
-        if let Reply::By(port) = self.reply {
+    fn abandon(&mut self, context: &actogen_runtime::Context, dead: &Dead) {
+        if let Some(port) = self.port(context) {
             port.let_go();
         }
         context.refuse_message(self.handle, *self.origin, self.tag, None, dead.clone());
     }
 
-    fn refuse(self, context: &actogen_runtime::Context, reason: DeadReason, text: String) {
+    fn refuse(&mut self, context: &actogen_runtime::Context, reason: DeadReason, text: String) {
         let dead = Dead::new(reason, Handled::No, context.id(), text);
-        let reply = self.reply.port(context, self.origin);
+        let reply = self.port(context);
         context.refuse_message(self.handle, *self.origin, self.tag, reply, dead);
     }
 }
@@ -207,98 +206,104 @@ impl<A: RemoteActor> Drop for Attach<A> {
     }
 }
 
-/// Decodes the message; answers and counts one that does not decode.
-fn open<A: RemoteActor, M: RemoteMessage>(
-    mut envelope: Envelope<'_>,
-    turn: &Turn<'_, A>,
-) -> Option<(M, Option<ReplyPort>)> {
-    if let Some(dead) = envelope.given_up(turn.intake.context()) {
-        envelope.abandon(turn.intake.context(), &dead);
-        return None;
-    }
-    let content = std::mem::replace(&mut envelope.content, Content::Encoded(&[]));
-    let message = match content {
-        Content::Value(value) => match value.downcast::<M>() {
-            Ok(message) => Ok(*message),
-            Err(_) => Err(format!("a value that is no `{}` was sent under its tag", M::NAME)),
-        },
-        Content::Encoded(bytes) => match Codec::from_number(envelope.codec) {
-            Some(codec) => turn
-                .scope
-                .decode(|| M::decode(codec, bytes))
-                .map_err(|error| format!("the body is no `{}`: {error}", M::NAME)),
-            None => Err(format!("this build has no codec {}", envelope.codec)),
-        },
-    };
-    match message {
-        Ok(message) => Some((message, envelope.reply.port(turn.intake.context(), envelope.origin))),
-        Err(text) => {
-            envelope.refuse(turn.intake.context(), DeadReason::Malformed, text);
-            None
-        }
-    }
-}
-
 /// Hands a message to its handler; called by the derive.
 #[doc(hidden)]
-pub fn deliver<A, M>(actor: &mut A, envelope: Envelope<'_>, turn: &mut Turn<'_, A>)
+pub fn deliver<A, M>(actor: &mut A, envelope: &mut Envelope<'_>, turn: &mut Turn<'_, A>)
 where
     A: RemoteActor + Handler<M>,
     M: RemoteMessage,
     <A as Handler<M>>::Result: 'static,
 {
-    if let Some((message, reply)) = open::<A, M>(envelope, turn) {
-        run::<A, M>(actor, message, M::CODEC, reply, turn);
-    }
+    handle::<A, M, M>(actor, envelope, turn, |message| message);
 }
 
 /// Hands a message with its origin to its handler; called by the derive.
 #[doc(hidden)]
-pub fn deliver_inbound<A, M>(actor: &mut A, envelope: Envelope<'_>, turn: &mut Turn<'_, A>)
+pub fn deliver_inbound<A, M>(actor: &mut A, envelope: &mut Envelope<'_>, turn: &mut Turn<'_, A>)
 where
     A: RemoteActor + Handler<Inbound<M>>,
     M: RemoteMessage,
     <A as Handler<Inbound<M>>>::Result: 'static,
 {
     let origin = *envelope.origin;
-    if let Some((message, reply)) = open::<A, M>(envelope, turn) {
-        run::<A, Inbound<M>>(actor, Inbound { message, origin }, M::CODEC, reply, turn);
-    }
+    handle::<A, M, Inbound<M>>(actor, envelope, turn, |message| Inbound { message, origin });
 }
 
 /// Answers a message that the actor does not list; called by the derive.
 #[doc(hidden)]
-pub fn unknown<A: RemoteActor>(envelope: Envelope<'_>, turn: &mut Turn<'_, A>) {
+pub fn unknown<A: RemoteActor>(envelope: &mut Envelope<'_>, turn: &mut Turn<'_, A>) {
     let tag = envelope.tag;
     let text = format!("the actor `{}` accepts no message with the tag {tag:#018x}", A::NAME);
     envelope.refuse(turn.intake.context(), DeadReason::UnknownMessage, text);
 }
 
-fn run<A, M>(
+/// Takes the message out of its envelope, calls the handler, and answers. A message that does not decode is refused; a handler that
+/// panics ends its actor. One guard catches both, since each costs as much as decoding a small message.
+fn handle<A, M, H>(
     actor: &mut A,
-    message: M,
-    codec: Codec,
-    reply: Option<ReplyPort>,
+    envelope: &mut Envelope<'_>,
     turn: &mut Turn<'_, A>,
+    handled: impl FnOnce(M) -> H,
 ) where
-    A: RemoteActor + Handler<M>,
-    M: Message<Result: Body> + 'static,
-    <A as Handler<M>>::Result: 'static,
+    A: RemoteActor + Handler<H>,
+    M: RemoteMessage,
+    H: Message<Result: Body> + 'static,
+    <A as Handler<H>>::Result: 'static,
 {
-    turn.delivered += 1;
-    if reply.is_some() {
-        // Whoever hears the answer may look at the counters next.
-        turn.count_delivered();
+    let context = turn.intake.context();
+    if let Some(dead) = envelope.given_up(context) {
+        return envelope.abandon(context, &dead);
     }
-    match catch_unwind(AssertUnwindSafe(|| actor.handle(message, turn.ctx))) {
-        Ok(result) => respond::<A, M, _>(result, codec, reply, turn),
-        Err(panic) => {
-            let text = panic_text(&*panic);
-            if let Some(reply) = reply {
-                reply.failed(&text);
-            }
-            turn.panic = Some(text);
+    let content = std::mem::replace(&mut envelope.content, Content::Encoded(&[]));
+    let codec = envelope.codec;
+    let is_request = !matches!(envelope.reply, Reply::Nowhere);
+    let mut is_open = false;
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let message = open::<M>(content, codec, turn.scope)?;
+        is_open = true;
+        turn.delivered += 1;
+        if is_request {
+            // Whoever hears the answer may look at the counters next.
+            turn.count_delivered();
         }
+        Ok(actor.handle(handled(message), turn.ctx))
+    }));
+    match result {
+        Ok(Ok(result)) => {
+            let reply = envelope.port(context);
+            respond::<A, H, _>(result, M::CODEC, reply, turn);
+        }
+        Ok(Err(text)) => envelope.refuse(context, DeadReason::Malformed, text),
+        Err(panic) if is_open => {
+            fail(envelope.port(context), &*panic);
+            turn.panic = Some(panic_text(&*panic));
+        }
+        Err(panic) => {
+            turn.scope.stop_decoding();
+            let text = format!("`deserialize` of `{}` panicked: {}", M::NAME, panic_text(&*panic));
+            envelope.refuse(context, DeadReason::Malformed, text);
+        }
+    }
+}
+
+/// The message that an envelope holds, or why it does not.
+#[inline]
+fn open<M: RemoteMessage>(
+    content: Content<'_>,
+    codec: u8,
+    scope: &DecodingScope,
+) -> Result<M, String> {
+    match content {
+        Content::Encoded(bytes) => match Codec::from_number(codec) {
+            Some(codec) => scope
+                .decode(|| M::decode_unguarded(codec, bytes))
+                .map_err(|error| format!("the body is no `{}`: {error}", M::NAME)),
+            None => Err(format!("this build has no codec {codec}")),
+        },
+        Content::Value(value) => match value.downcast::<M>() {
+            Ok(message) => Ok(*message),
+            Err(_) => Err(format!("a value that is no `{}` was sent under its tag", M::NAME)),
+        },
     }
 }
 

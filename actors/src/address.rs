@@ -13,8 +13,8 @@ use actogen_runtime::{
     KnownWay,
     core::{Address, ContextId},
 };
-use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use try_lock::TryLock;
 
 use crate::message::{MessageOf, RemoteMessage};
 
@@ -38,12 +38,18 @@ impl DecodingScope {
         Self { outer, outer_decodes: DECODING.replace(false) }
     }
 
-    /// Runs a decoder, which must catch its panics.
+    /// Runs a decoder. If it panics, [`Self::stop_decoding`] must follow.
+    #[inline]
     pub(crate) fn decode<T>(&self, decoder: impl FnOnce() -> T) -> T {
         DECODING.set(true);
         let outcome = decoder();
         DECODING.set(false);
         outcome
+    }
+
+    /// Notes that a decoder panicked.
+    pub(crate) fn stop_decoding(&self) {
+        DECODING.set(false);
     }
 
     fn current() -> Option<actogen_runtime::Context> {
@@ -66,12 +72,12 @@ pub(crate) struct Reach {
     pub(crate) address: Address,
     pub(crate) context: Option<actogen_runtime::Context>,
     /// The way that the last message took. Whoever finds it in use by another looks for the way itself.
-    pub(crate) known: Mutex<Option<KnownWay>>,
+    pub(crate) known: TryLock<Option<KnownWay>>,
 }
 
 impl Reach {
     fn new(address: Address, context: Option<actogen_runtime::Context>) -> Arc<Self> {
-        Arc::new(Self { address, context, known: Mutex::new(None) })
+        Arc::new(Self { address, context, known: TryLock::new(None) })
     }
 
     fn decoded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Self>, D::Error> {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use actogen_runtime::{
-    batch::{Batch, Item},
+    batch::Batch,
     core::{
         ContextId, DeadReason, Handle, Handled, Limits,
         flow::{Pressure, RENEW},
@@ -46,10 +46,7 @@ impl Waiting {
     fn load(&self) -> Load {
         match self {
             Self::One(envelope) => Load::of(envelope.charge),
-            Self::Many(batch) => {
-                let bytes = batch.items().iter().map(Item::charge).sum();
-                Load { messages: batch.len(), bytes }
-            }
+            Self::Many(batch) => Load { messages: batch.len(), bytes: batch.charge() },
         }
     }
 }
@@ -379,12 +376,22 @@ impl<A: RemoteActor> Intake<A> {
             }
             Waiting::One(_) => (None, Some(waiting)),
             Waiting::Many(mut batch) => {
+                let after = Load {
+                    messages: held.messages + batch.len(),
+                    bytes: held.bytes + batch.charge(),
+                };
+                // The usual case, and the rule below for each message then.
+                if after.messages <= limits.mailbox_messages && after.bytes <= limits.mailbox_bytes
+                {
+                    *held = after;
+                    return (Some(Waiting::Many(batch)), None);
+                }
                 let mut fitting = 0;
-                for item in batch.items() {
+                for charge in batch.charges() {
                     if !held.leaves_room(limits) {
                         break;
                     }
-                    held.add(item.charge());
+                    held.add(charge);
                     fitting += 1;
                 }
                 let rest = (fitting < batch.len()).then(|| batch.split_off(fitting));

@@ -68,10 +68,12 @@ mod intake;
 #[cfg(feature = "quic")]
 mod mesh;
 mod message;
+mod post;
 pub mod prelude;
 mod pump;
 mod scratch;
 mod send;
+mod send_error;
 mod spawn;
 
 pub use actogen_macros::{RemoteActor, RemoteMessage};
@@ -100,7 +102,8 @@ pub use crate::{
     builder::ContextBuilder,
     context::{BindError, Context, Down, LookupError, Watch},
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
-    send::{Request, SendError, Tell},
+    send::{Request, Tell},
+    send_error::SendError,
     spawn::{Child, Spawn, SpawnError},
 };
 #[cfg(feature = "quic")]

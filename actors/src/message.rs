@@ -96,7 +96,13 @@ impl Codec {
     /// # Errors
     /// [`CodecError`] when the bytes are no such value, go on behind it, or `deserialize` panics.
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
-        let decode = || match self {
+        caught("deserialize", || self.decode_unguarded(bytes))
+    }
+
+    /// As [`Self::decode`], for who catches the panic of a `deserialize`.
+    #[inline]
+    fn decode_unguarded<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, String> {
+        match self {
             Self::Postcard => match postcard::take_from_bytes(bytes) {
                 Ok((value, [])) => Ok(value),
                 Ok((_, rest)) => Err(format!("{} bytes are left over", rest.len())),
@@ -114,8 +120,7 @@ impl Codec {
                     Err(format!("{} bytes are left over", rest.len()))
                 }
             }
-        };
-        caught("deserialize", decode)
+        }
     }
 }
 
@@ -167,6 +172,10 @@ pub trait Body: Sized + Send + 'static {
     /// # Errors
     /// [`CodecError`].
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, CodecError>;
+
+    /// As [`Self::decode`], with an error in words, for who catches the panic of a `deserialize`.
+    #[doc(hidden)]
+    fn decode_unguarded(codec: Codec, bytes: &[u8]) -> Result<Self, String>;
 }
 
 // Without serde's traits above this one, a type that lacks them gives one error, and that in this crate's own words.
@@ -178,6 +187,11 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Body for T {
 
     fn decode(codec: Codec, bytes: &[u8]) -> Result<Self, CodecError> {
         codec.decode(bytes)
+    }
+
+    #[inline]
+    fn decode_unguarded(codec: Codec, bytes: &[u8]) -> Result<Self, String> {
+        codec.decode_unguarded(bytes)
     }
 }
 

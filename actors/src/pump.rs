@@ -19,7 +19,7 @@ use actix::{
     fut::ActorFuture,
 };
 use actogen_runtime::{
-    batch::Item,
+    batch::{Item, Taken},
     envelope::{Body as RawBody, Envelope as Raw, ReplyPort},
     mailbox::StopReason,
 };
@@ -147,15 +147,14 @@ fn hand_over<A: RemoteActor>(
     turn: &mut Turn<'_, A>,
 ) -> Option<usize> {
     loop {
-        if let Waiting::Many(batch) = taken.front_mut()? {
-            let (handle, origin) = (batch.handle(), batch.origin());
-            if let Some((item, body)) = batch.take() {
-                let Item { tag, codec, reply, .. } = item;
-                let reply = reply.map_or(Reply::Nowhere, Reply::To);
-                let (origin, content) = (&origin, Content::Encoded(body));
-                actor.dispatch(Envelope { tag, codec, handle, origin, reply, content }, turn);
-                return Some(item.charge());
-            }
+        if let Waiting::Many(batch) = taken.front_mut()?
+            && let Some(Taken { handle, origin, item, body }) = batch.take()
+        {
+            let Item { tag, codec, reply, .. } = *item;
+            let reply = reply.map_or(Reply::Nowhere, Reply::To);
+            let content = Content::Encoded(body);
+            actor.dispatch(&mut Envelope { tag, codec, handle, origin, reply, content }, turn);
+            return Some(item.charge());
         }
         if let Waiting::One(envelope) = taken.pop_front()? {
             let Raw { tag, codec, handle, origin, reply, body, charge } = envelope;
@@ -169,7 +168,7 @@ fn hand_over<A: RemoteActor>(
                 }
             };
             let origin = &origin;
-            actor.dispatch(Envelope { tag, codec, handle, origin, reply, content }, turn);
+            actor.dispatch(&mut Envelope { tag, codec, handle, origin, reply, content }, turn);
             return Some(charge);
         }
     }

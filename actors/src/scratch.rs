@@ -3,25 +3,34 @@
 //! An author's `serialize` may panic, or send another message: nothing is locked and nothing half written while it runs. The buffer
 //! holds nothing between two uses; that makes it no state that contexts could share.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 /// A buffer that has grown beyond this for one long message is given back, in bytes.
 const KEPT: usize = 64 * 1024;
 
 thread_local! {
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends an empty buffer. A use within another one gets a buffer of its own.
 pub(crate) fn with<T>(fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    // At the end of a thread the buffer may be gone already.
-    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-    let outcome = fill(&mut buffer);
-    if buffer.capacity() <= KEPT {
+    let mut fill = Some(fill);
+    // At the end of a thread the buffer may be gone already. It is lent where it lies: to move it out and back costs more than to fill
+    // it with a small message does.
+    let outcome = BUFFER.try_with(|buffer| {
+        let (mut buffer, fill) = (buffer.try_borrow_mut().ok()?, fill.take()?);
         buffer.clear();
-        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+        let outcome = fill(&mut buffer);
+        if buffer.capacity() > KEPT {
+            *buffer = Vec::new();
+        }
+        Some(outcome)
+    });
+    match (outcome, fill) {
+        (Ok(Some(outcome)), _) => outcome,
+        (_, Some(fill)) => fill(&mut Vec::new()),
+        (_, None) => unreachable!("what was used has given an outcome"),
     }
-    outcome
 }
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use actogen_core::{Handle, policy::Origin};
+use actogen_core::{
+    Handle,
+    policy::Origin,
+    wire::{self, Run},
+};
 use bytes::Bytes;
 
 use crate::{
@@ -11,7 +15,7 @@ use crate::{
 };
 
 /// One message of a batch: what differs from the others.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Item {
     /// Which type of message it is.
     pub tag: u64,
@@ -22,17 +26,13 @@ pub struct Item {
     /// Where in the batch's bytes the body lies.
     begin: usize,
     end: usize,
+    /// How many repetitions follow it there, as they came: messages that differ from it in their bodies alone.
+    repetitions: usize,
 }
 
 impl Item {
     pub(crate) fn new(tag: u64, codec: u8, reply: Option<Handle>, body: Range<usize>) -> Self {
-        Self { tag, codec, reply, begin: body.start, end: body.end }
-    }
-
-    /// Another message that differs in its body alone.
-    #[inline]
-    pub(crate) fn with_body(self, body: Range<usize>) -> Self {
-        Self { begin: body.start, end: body.end, ..self }
+        Self { tag, codec, reply, begin: body.start, end: body.end, repetitions: 0 }
     }
 
     /// What the message counts against the mailbox's bound, in bytes.
@@ -46,39 +46,69 @@ impl Item {
     }
 }
 
+/// A message that is taken out of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// The mailbox.
+    pub handle: Handle,
+    /// Who sent it, and on whose authority.
+    pub origin: &'a Origin,
+    /// What it is.
+    pub item: &'a Item,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
 /// Messages in the order in which they were sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Batch {
     handle: Handle,
     origin: Origin,
     bytes: Bytes,
     items: Vec<Item>,
-    /// How many of the items have been taken.
-    taken: usize,
+    /// The item that has been taken last, or is the first to be; its place moves on over its repetitions.
+    at: usize,
+    has_begun: bool,
+    /// How many messages are left; the items may hold more.
+    len: usize,
+    /// What those count together.
+    charge: usize,
 }
 
 impl Batch {
     pub(crate) fn new(handle: Handle, origin: Origin, bytes: Bytes) -> Self {
-        Self { handle, origin, bytes, items: Vec::new(), taken: 0 }
+        Self {
+            handle,
+            origin,
+            bytes,
+            items: Vec::new(),
+            at: 0,
+            has_begun: false,
+            len: 0,
+            charge: 0,
+        }
     }
 
     /// Whether a message of this sender to this mailbox, lying in these bytes, belongs here.
     pub(crate) fn takes(&self, handle: Handle, origin: &Origin, bytes: &Bytes) -> bool {
-        self.handle == handle && self.origin == *origin && self.lies_in(bytes)
+        self.handle == handle
+            && self.origin == *origin
+            && self.bytes.as_ptr() == bytes.as_ptr()
+            && self.bytes.len() == bytes.len()
     }
 
-    pub(crate) fn lies_in(&self, bytes: &Bytes) -> bool {
-        self.bytes.as_ptr() == bytes.as_ptr() && self.bytes.len() == bytes.len()
-    }
-
-    /// Makes room for as many messages more as will likely come.
-    pub(crate) fn reserve(&mut self, items: usize) {
-        self.items.reserve(items);
-    }
-
-    #[inline]
     pub(crate) fn push(&mut self, item: Item) {
+        self.len += 1;
+        self.charge += item.charge();
         self.items.push(item);
+    }
+
+    /// Takes a run of messages that are like `item` but for their bodies. It lies in the batch's bytes.
+    pub(crate) fn push_run(&mut self, item: Item, run: &Run) {
+        self.len += run.frames;
+        self.charge += run.bodies + run.frames * ENVELOPE_OVERHEAD;
+        let Range { start: begin, end } = wire::next_of_run(&self.bytes, run.bytes.start);
+        self.items.push(Item { begin, end, repetitions: run.frames - 1, ..item });
     }
 
     /// The mailbox.
@@ -93,43 +123,66 @@ impl Batch {
 
     /// How many are left.
     pub fn len(&self) -> usize {
-        self.items.len() - self.taken
+        self.len
     }
 
     /// Whether none is left.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
     }
 
-    /// What is left, in order.
-    pub fn items(&self) -> &[Item] {
-        &self.items[self.taken..]
+    /// What those that are left count together against the mailbox's bound, in bytes.
+    pub fn charge(&self) -> usize {
+        self.charge
     }
 
-    /// Takes the next message, with its body.
+    /// What each of those that are left counts.
+    pub fn charges(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut rest = self.clone();
+        std::iter::from_fn(move || rest.step().map(Item::charge))
+    }
+
+    /// Takes the next message.
     #[inline]
-    pub fn take(&mut self) -> Option<(Item, &[u8])> {
-        let item = *self.items.get(self.taken)?;
-        self.taken += 1;
-        Some((item, &self.bytes[item.body()]))
+    pub fn take(&mut self) -> Option<Taken<'_>> {
+        self.step()?;
+        let item = &self.items[self.at];
+        let body = &self.bytes[item.body()];
+        Some(Taken { handle: self.handle, origin: &self.origin, item, body })
+    }
+
+    #[inline]
+    fn step(&mut self) -> Option<&Item> {
+        self.len = self.len.checked_sub(1)?;
+        if std::mem::replace(&mut self.has_begun, true) {
+            let item = &mut self.items[self.at];
+            if let Some(repetitions) = item.repetitions.checked_sub(1) {
+                let Range { start: begin, end } = wire::next_of_run(&self.bytes, item.end);
+                (item.begin, item.end, item.repetitions) = (begin, end, repetitions);
+            } else {
+                self.at += 1;
+            }
+        }
+        let item = &self.items[self.at];
+        self.charge -= item.charge();
+        Some(item)
     }
 
     /// Keeps the next `at` messages, and gives the others.
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Self {
-        let items = self.items.split_off(self.taken + at);
-        Self {
-            handle: self.handle,
-            origin: self.origin,
-            bytes: self.bytes.clone(),
-            items,
-            taken: 0,
+        let mut rest = self.clone();
+        for _ in 0..at {
+            rest.step();
         }
+        self.len -= rest.len;
+        self.charge -= rest.charge;
+        rest
     }
 
     /// Each message by itself.
     pub fn into_envelopes(self, context: &Context) -> Vec<Envelope> {
-        let envelope = |item: &Item| Envelope {
+        let envelope = |item: Item| Envelope {
             tag: item.tag,
             body: Body::Bytes(self.bytes.slice(item.body())),
             codec: item.codec,
@@ -138,14 +191,18 @@ impl Batch {
             reply: ReplyPort::of(context, self.origin, item.reply),
             charge: item.charge(),
         };
-        self.items().iter().map(envelope).collect()
+        let mut items = self.clone();
+        std::iter::from_fn(|| items.step().copied()).map(envelope).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actogen_core::ContextId;
+    use actogen_core::{
+        ContextId,
+        wire::{FrameReader, Header, put_frame, put_repeated},
+    };
 
     fn batch() -> Batch {
         let bytes = Bytes::from_static(b"onetwothree");
@@ -160,7 +217,7 @@ mod tests {
     fn messages_come_out_in_order_with_their_own_bodies() {
         let mut batch = batch();
         let mut got = Vec::new();
-        while let Some((item, body)) = batch.take() {
+        while let Some(Taken { item, body, .. }) = batch.take() {
             got.push((item.tag, body.to_vec(), item.charge() - ENVELOPE_OVERHEAD));
         }
         assert_eq!(
@@ -170,15 +227,64 @@ mod tests {
         assert!(batch.is_empty() && batch.take().is_none());
     }
 
+    /// A message, two repetitions of it, and another message, as they come by a stream.
+    fn with_a_run() -> Batch {
+        let to = Header::to(Handle(4000));
+        let mut stream = Vec::new();
+        put_frame(&to, &[&7_u64.to_le_bytes(), b"one"], &mut stream);
+        put_repeated(b"two", &mut stream);
+        put_repeated(b"three", &mut stream);
+        put_frame(&to, &[&8_u64.to_le_bytes(), b"four"], &mut stream);
+        let mut frames = FrameReader::new();
+        frames.feed(stream.into());
+        let chunk = frames.chunk().clone();
+        let mut batch = Batch::new(Handle(4000), Origin::own(ContextId(3)), chunk);
+        let item = |frames: &mut FrameReader, tag| {
+            let payload = frames.next_placed().unwrap().unwrap().payload;
+            Item::new(tag, 0, None, payload.start + wire::TAG..payload.end)
+        };
+        let first = item(&mut frames, 7);
+        batch.push(first);
+        batch.push_run(first, &frames.next_run().unwrap());
+        batch.push(item(&mut frames, 8));
+        batch
+    }
+
+    fn rest(mut batch: Batch) -> Vec<(u64, String)> {
+        let mut got = Vec::new();
+        while let Some(Taken { item, body, .. }) = batch.take() {
+            got.push((item.tag, String::from_utf8(body.to_vec()).unwrap()));
+        }
+        assert_eq!((batch.len(), batch.charge()), (0, 0));
+        got
+    }
+
     #[test]
-    fn a_batch_that_has_begun_is_split_behind_what_was_taken() {
-        let mut batch = batch();
-        batch.take().unwrap();
-        let mut rest = batch.split_off(1);
-        assert_eq!((batch.len(), rest.len()), (1, 1));
-        assert_eq!(batch.take().map(|(item, _)| item.tag), Some(2));
-        assert_eq!(rest.take().map(|(item, _)| item.tag), Some(3));
-        assert!(batch.items().is_empty());
+    fn a_run_is_as_many_messages_as_it_has_repetitions() {
+        let batch = with_a_run();
+        assert_eq!((batch.len(), batch.charge()), (4, 15 + 4 * ENVELOPE_OVERHEAD));
+        let charges: Vec<_> = batch.charges().map(|charge| charge - ENVELOPE_OVERHEAD).collect();
+        assert_eq!(charges, [3, 3, 5, 4]);
+        let message = |tag, body: &str| (tag, body.to_owned());
+        let expected =
+            [message(7, "one"), message(7, "two"), message(7, "three"), message(8, "four")];
+        assert_eq!(rest(batch), expected);
+    }
+
+    #[test]
+    fn a_batch_is_split_between_any_two_messages() {
+        let whole = rest(with_a_run());
+        for (taken, at) in [(0, 0), (0, 1), (0, 2), (1, 1), (2, 1), (1, 3), (0, 4)] {
+            let mut batch = with_a_run();
+            for _ in 0..taken {
+                batch.take().unwrap();
+            }
+            let behind = batch.split_off(at);
+            assert_eq!((batch.len(), behind.len()), (at, 4 - taken - at));
+            let sum = batch.charges().sum::<usize>();
+            assert_eq!(batch.charge(), sum);
+            assert_eq!([rest(batch), rest(behind)].concat(), whole[taken..]);
+        }
     }
 
     #[test]

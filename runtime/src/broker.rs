@@ -25,6 +25,12 @@ use crate::{
 /// After this many envelopes a reader reports how many it has taken over (protocol rule 22).
 const REPORT_EVERY: u64 = 256;
 
+/// Short frames are read in pieces of up to this many bytes.
+const GATHERED: usize = 64 * 1024;
+
+/// A frame of over this many bytes is gathered from the pieces in which it comes: to put those together first is a copy more.
+const LONG: usize = 8 * 1024;
+
 /// Accepts links until the transport closes. One newcomer never holds up another: each opens in a task of its own.
 pub(crate) async fn accept(context: Context) {
     let transport = context.0.transport.clone();
@@ -155,7 +161,11 @@ async fn end(context: &Context, link: &Arc<LinkState>, mut readers: tokio::task:
     while readers.join_next().await.is_some() {}
     link.settle_loss(kind, text);
     link.close_lanes(true);
-    context.0.links.lock().remove(&link.id);
+    {
+        let mut links = context.0.links.lock();
+        links.remove(&link.id);
+        context.count_sent(link.sent());
+    }
     if let Some(router) = context.0.router.get() {
         let _ = router.send(Routing(Input::LinkDown { link: link.id, loss: link.loss() })).await;
     }
@@ -186,6 +196,7 @@ async fn read(
     loop {
         let mut taken = 0;
         loop {
+            taken += inbound.take_run(&mut frames);
             let message = match frames.next_placed() {
                 Ok(Some(frame)) => {
                     if !LinkMessage::is_for(frame.header.handle) {
@@ -197,7 +208,7 @@ async fn read(
                 Err(error) => Err(error),
             };
             match message {
-                Ok(None) => taken += inbound.take_alike(&mut frames),
+                Ok(None) => {}
                 Ok(Some(message)) => own_message(&context, &link, stream, message).await,
                 Err(error) => {
                     inbound.flush();
@@ -215,7 +226,8 @@ async fn read(
                 &LinkMessage::Report(Report { taken: link.taken() }),
             );
         }
-        match reader.read().await {
+        let gather = if frames.under_way() > LONG { 0 } else { GATHERED };
+        match reader.read(gather).await {
             Ok(Some(chunk)) => frames.feed(chunk),
             Ok(None) | Err(_) => return,
         }

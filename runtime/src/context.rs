@@ -150,7 +150,11 @@ impl Context {
 
     /// A reading of the counters.
     pub fn stats(&self) -> Stats {
-        self.0.counters.read()
+        // Under the lock, a link that goes is counted on one side or the other.
+        let links = self.0.links.lock();
+        let mut stats = self.0.counters.read();
+        stats.sent += links.values().map(|link| link.sent()).sum::<u64>();
+        stats
     }
 
     /// How often peers have done what they may not, of one kind.

@@ -4,7 +4,11 @@
 //! else is answered with a dead reply, if somebody waits, and counted. The Router's mailbox sees none of it: only the link's own
 //! messages go there, and the stream that brought one waits until it is applied.
 
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, Weak},
+};
 
 use actogen_core::{
     Address, ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
@@ -14,7 +18,7 @@ use actogen_core::{
     route::judge::{self, Verdict},
     router::Input,
     wire::{
-        Destination, FrameReader, Header, Kind, Placed, WireError,
+        Destination, FrameReader, Header, Kind, Placed, TAG, WireError,
         control::LinkMessage,
         fragment::{FragmentError, Reassembly},
     },
@@ -29,25 +33,22 @@ use crate::{
     lane::{Class, LaneError},
     link::LinkState,
     mailbox::Bound,
-    send::TAG,
 };
 
 /// Long bodies given up that one stream keeps in mind. What follows of an older one reaches its receiver, which refuses it as the rest
 /// of a body that is not whole.
 const GIVEN_UP: usize = 64;
 
-/// A message that was judged, for those that follow and differ in nothing but their bodies.
-#[derive(Default)]
-struct Alike {
-    /// Header and tag, as they came; empty when there is none.
-    head: Vec<u8>,
+/// A one-way message that was judged, for its repetitions.
+struct Judged {
+    /// The generation of routes under which it was.
+    generation: u64,
+    /// Its mailbox, if that is still there.
+    bound: Weak<Bound>,
+    handle: Handle,
+    origin: Origin,
     item: Item,
-    /// The generation of routes under which it was judged.
-    judged: u64,
 }
-
-/// Room that is made for messages that begin alike: a chunk of a QUIC stream holds about as many small ones. A guess, so no more.
-const ALIKE: usize = 16;
 
 /// What one stream of a link brings.
 pub(crate) struct Inbound {
@@ -61,8 +62,8 @@ pub(crate) struct Inbound {
     spoke: Option<(u64, Origin)>,
     /// Messages for one mailbox, handed over together.
     batch: Option<(Arc<Bound>, Batch)>,
-    /// The last one-way message of the batch: one that begins like it belongs there as well.
-    alike: Alike,
+    /// The last frame, if it was a one-way message to a mailbox here: its repetitions go where it went.
+    judged: Option<Judged>,
 }
 
 /// The reassembly that the streams of one link share.
@@ -83,16 +84,7 @@ impl Inbound {
         reassembly: Arc<Mutex<Reassembly>>,
     ) -> Self {
         let given_up = VecDeque::new();
-        Self {
-            context,
-            link,
-            stream,
-            reassembly,
-            given_up,
-            spoke: None,
-            batch: None,
-            alike: Alike::default(),
-        }
+        Self { context, link, stream, reassembly, given_up, spoke: None, batch: None, judged: None }
     }
 
     /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
@@ -100,6 +92,7 @@ impl Inbound {
     /// # Errors
     /// [`WireError`] when the frame is not one that may come here: the link is cut off for it (R5).
     pub(crate) fn take(&mut self, frame: Placed<'_>) -> Result<Option<LinkMessage>, WireError> {
+        self.judged = None;
         let header = &frame.header;
         if LinkMessage::is_for(header.handle) && header.kind == Kind::Message {
             self.flush();
@@ -117,38 +110,40 @@ impl Inbound {
         Ok(None)
     }
 
-    /// Takes what follows the last frame and begins like it, without judging it again; gives how many messages that were.
-    pub(crate) fn take_alike(&mut self, frames: &mut FrameReader) -> u64 {
-        let (Some((_, batch)), alike) = (&mut self.batch, &self.alike) else { return 0 };
-        let is_judged = !alike.head.is_empty()
-            && alike.judged == self.context.routes().generation()
-            // Every frame's body is within the limit then.
-            && self.context.max_message() >= MAX_FRAME
-            && batch.lies_in(frames.chunk());
-        let mut taken = 0;
-        while is_judged && let Some(body) = frames.next_like(&alike.head) {
-            if taken == 0 {
-                batch.reserve(ALIKE);
-            }
-            batch.push(alike.item.with_body(body));
-            taken += 1;
+    /// Takes the repetitions of the last frame that come next, without judging them again; gives how many those were. None says
+    /// nothing: they can be taken one by one.
+    pub(crate) fn take_run(&mut self, frames: &mut FrameReader) -> u64 {
+        let Some(judged) = &self.judged else { return 0 };
+        // Each body is within the limit, if a whole frame is.
+        if judged.generation != self.context.routes().generation()
+            || self.context.max_message() < MAX_FRAME
+        {
+            return 0;
         }
-        taken
+        let Some(bound) = judged.bound.upgrade() else { return 0 };
+        let Some(run) = frames.next_run() else { return 0 };
+        let Judged { handle, origin, item, .. } = *judged;
+        let (_, batch) = match &mut self.batch {
+            Some(waiting) if waiting.1.takes(handle, &origin, frames.chunk()) => waiting,
+            waiting => {
+                hand_over(&self.context, waiting.take());
+                waiting.insert((bound, Batch::new(handle, origin, frames.chunk().clone())))
+            }
+        };
+        batch.push_run(item, &run);
+        run.frames as u64
     }
 
     /// Hands over what has gathered for one mailbox.
     pub(crate) fn flush(&mut self) {
-        self.alike.head.clear();
-        if let Some((bound, batch)) = self.batch.take() {
-            bound.mailbox.push_batch(&self.context, batch);
-        }
+        hand_over(&self.context, self.batch.take());
     }
 
     fn envelope(&mut self, frame: Placed<'_>) {
         let header = &frame.header;
         // Read before the judgement, so that a change during it makes that an old one.
-        let judged = self.context.routes().generation();
-        let origin = match self.origin(header) {
+        let generation = self.context.routes().generation();
+        let origin = match self.origin(header, generation) {
             Ok(origin) => origin,
             Err(offence) => {
                 self.context.offence(&offence);
@@ -171,15 +166,14 @@ impl Inbound {
             None => (me, None),
         };
         match self.context.routes().judge(Some(self.link.id), to, life, header.hops) {
-            Verdict::Deliver => self.deliver(frame, origin, judged),
+            Verdict::Deliver => self.deliver(frame, origin, generation),
             Verdict::Forward(link) => self.forward(link, &frame, origin),
             Verdict::Dead(dead) => self.kill(header, origin, &dead),
         }
     }
 
     /// Judges for whom a frame speaks. What one sender sends in a row is judged once, as long as no route changes.
-    fn origin(&mut self, header: &Header) -> Result<Origin, Offence> {
-        let generation = self.context.routes().generation();
+    fn origin(&mut self, header: &Header, generation: u64) -> Result<Origin, Offence> {
         if let Some((judged, origin)) = self.spoke
             && judged == generation
             && header.source.unwrap_or(self.link.peer) == origin.source
@@ -286,14 +280,15 @@ impl Inbound {
         }
     }
 
-    fn deliver(&mut self, frame: Placed<'_>, origin: Origin, judged: u64) {
-        let Placed { header, bytes, payload, .. } = &frame;
+    fn deliver(&mut self, frame: Placed<'_>, origin: Origin, generation: u64) {
+        let Placed { header, bytes, payload } = &frame;
         let Some(field) = header.fragment else {
-            let item = self.whole(header, origin, bytes, payload.clone());
-            if let Some(item) = item.filter(|_| header.reply.is_none()) {
-                self.alike.head.clear();
-                self.alike.head.extend_from_slice(frame.head(TAG));
-                (self.alike.item, self.alike.judged) = (item, judged);
+            let delivered = self.whole(header, origin, bytes, payload.clone());
+            if let Some(item) = delivered.filter(|_| header.reply.is_none()) {
+                let bound = self.batch.as_ref().map(|(bound, _)| Arc::downgrade(bound));
+                let handle = header.handle;
+                let judged = |bound| Judged { generation, bound, handle, origin, item };
+                self.judged = bound.map(judged);
             }
             return;
         };
@@ -472,6 +467,12 @@ impl Inbound {
             None => (self.context.id(), self.context.incarnation()),
         };
         Address { context, handle: header.handle, incarnation }
+    }
+}
+
+fn hand_over(context: &Context, batch: Option<(Arc<Bound>, Batch)>) {
+    if let Some((bound, batch)) = batch {
+        bound.mailbox.push_batch(context, batch);
     }
 }
 

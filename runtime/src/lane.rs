@@ -5,7 +5,7 @@
 //! fragment at a time between the others' frames; what follows it to the same mailbox waits behind it, so that every pair keeps
 //! its order.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use actogen_core::{
     ContextId, Handle,
@@ -82,6 +82,33 @@ struct Chunk {
     frames: Vec<u8>,
     /// How many of the bytes are parts of forwarded bodies.
     parts: usize,
+    /// Where header and tag lie that the next frame may repeat; empty if the last frame cannot be repeated.
+    head: Range<usize>,
+}
+
+impl Chunk {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { frames: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Appends a frame; gives how many bytes it takes.
+    fn put(&mut self, header: &Header, payload: &[&[u8]]) -> usize {
+        self.head = 0..0;
+        let before = self.frames.len();
+        wire::put_frame(header, payload, &mut self.frames);
+        self.frames.len() - before
+    }
+
+    /// Appends a one-way message, without header and tag where both are those of the frame before; gives how many bytes it takes.
+    fn put_alike(&mut self, head: &[u8], body: &[u8]) -> usize {
+        let before = self.frames.len();
+        if self.frames[self.head.clone()] == *head {
+            wire::put_repeated(body, &mut self.frames);
+        } else {
+            self.head = wire::put_framed(head, body, &mut self.frames);
+        }
+        self.frames.len() - before
+    }
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +125,8 @@ struct State {
     large_held: usize,
     next_number: u64,
     envelopes: u64,
+    /// Messages of this context among those that [`Lane::append_alike`] took.
+    sent: u64,
     closed: bool,
     /// The writer has taken a chunk and not yet come back for the next.
     writing: bool,
@@ -106,11 +135,19 @@ struct State {
 }
 
 impl State {
+    /// The chunk that a frame to a mailbox belongs in now: behind a long body to the same one, or with all others.
+    fn chunk_for(&mut self, pair: (ContextId, Handle)) -> &mut Chunk {
+        match self.large.iter_mut().find(|large| large.pair == pair) {
+            Some(ahead) => ahead.last_behind(),
+            None => &mut self.filling,
+        }
+    }
+
     /// Begins another chunk when this one is full, so that a burst goes to the transport in pieces and none of it is moved again.
     fn seal(&mut self) {
         if self.filling.frames.len() >= CHUNK {
-            let next = Chunk { frames: Vec::with_capacity(CHUNK), parts: 0 };
-            self.full.push_back(std::mem::replace(&mut self.filling, next));
+            let full = std::mem::replace(&mut self.filling, Chunk::with_capacity(CHUNK));
+            self.full.push_back(full);
         }
     }
 }
@@ -186,14 +223,8 @@ impl Lane {
             if held.saturating_add(len) > bound {
                 return Err(LaneError::Full);
             }
-            let State { large, filling, .. } = &mut *state;
-            let chunk = match large.iter_mut().find(|other| other.pair == pair) {
-                Some(ahead) => ahead.last_behind(),
-                None => filling,
-            };
-            let before = chunk.frames.len();
-            wire::put_frame(header, payload, &mut chunk.frames);
-            let bytes = chunk.frames.len() - before;
+            let chunk = state.chunk_for(pair);
+            let bytes = chunk.put(header, payload);
             if class == Class::Part {
                 chunk.parts += bytes;
                 state.parts_held += bytes;
@@ -207,31 +238,24 @@ impl Lane {
         Ok(())
     }
 
-    /// Appends a message of this context whose header, and the first bytes of its payload, are encoded already. It must not be longer
-    /// than a fragment.
+    /// Appends a one-way message of this context whose header and tag are encoded already. It must not be longer than a fragment.
     pub(crate) fn append_alike(
         &self,
         pair: (ContextId, Handle),
         head: &[u8],
-        rest: &[u8],
+        body: &[u8],
     ) -> Result<(), LaneError> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(LaneError::Closed);
         }
-        if state.held + head.len() + rest.len() > self.bound {
+        if state.held + head.len() + body.len() > self.bound {
             return Err(LaneError::Full);
         }
-        let State { large, filling, .. } = &mut *state;
-        let chunk = match large.iter_mut().find(|other| other.pair == pair) {
-            Some(ahead) => ahead.last_behind(),
-            None => filling,
-        };
-        let before = chunk.frames.len();
-        wire::put_frame_of(head, rest, &mut chunk.frames);
-        state.held += chunk.frames.len() - before;
+        state.held += state.chunk_for(pair).put_alike(head, body);
         state.seal();
         state.envelopes += 1;
+        state.sent += 1;
         self.wake_writer(state);
         Ok(())
     }
@@ -242,6 +266,7 @@ impl Lane {
         if state.closed {
             return;
         }
+        state.filling.head = 0..0;
         state.filling.frames.extend_from_slice(frames);
         state.held += frames.len();
         state.seal();
@@ -337,6 +362,11 @@ impl Lane {
         self.state.lock().envelopes
     }
 
+    /// How many messages [`Self::append_alike`] has taken. Counted here, where the lock is held anyway.
+    pub(crate) fn sent(&self) -> u64 {
+        self.state.lock().sent
+    }
+
     /// Bytes held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
@@ -347,10 +377,10 @@ impl Lane {
 
 /// Takes what has gathered, and one fragment of the long body whose turn it is.
 fn take_chunk(state: &mut State) -> Option<Bytes> {
-    let Chunk { frames: mut chunk, parts } = state.full.pop_front().unwrap_or_else(|| {
+    let Chunk { frames: mut chunk, parts, .. } = state.full.pop_front().unwrap_or_else(|| {
         // What gathers next is likely as much as what gathered now.
-        let frames = Vec::with_capacity(state.filling.frames.len());
-        std::mem::replace(&mut state.filling, Chunk { frames, parts: 0 })
+        let next = Chunk::with_capacity(state.filling.frames.len());
+        std::mem::replace(&mut state.filling, next)
     });
     state.parts_held -= parts;
     state.held -= chunk.len() - parts;

@@ -70,6 +70,11 @@ impl LinkState {
         Neighbour { context: self.peer, side: self.side }
     }
 
+    /// Messages of this context that went out by this link and are counted nowhere else.
+    pub(crate) fn sent(&self) -> u64 {
+        self.lanes.iter().map(Lane::sent).sum()
+    }
+
     pub(crate) fn lane(&self, stream: StreamId) -> &Lane {
         &self.lanes[stream.index()]
     }

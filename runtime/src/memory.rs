@@ -410,7 +410,7 @@ struct Reader {
 }
 
 impl StreamReader for Reader {
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>> {
+    fn read(&mut self, _: usize) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>> {
         Box::pin(async move {
             let mut closed = self.state.closed.subscribe();
             let state = self.state.clone();

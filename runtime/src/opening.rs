@@ -257,7 +257,7 @@ async fn receive<T: DeserializeOwned>(link: &mut Link) -> Result<(T, FrameReader
             let opening = opening.map_err(|error| OpenError::Protocol(error.to_string()))?;
             return Ok((opening, frames));
         }
-        match link.readers[StreamId::CONTROL.index()].read().await? {
+        match link.readers[StreamId::CONTROL.index()].read(0).await? {
             Some(chunk) => frames.feed(chunk),
             None => return Err(OpenError::Broken("it ended before it opened".into())),
         }

@@ -46,10 +46,10 @@ impl Context {
     /// Gives all messages of a batch up, for one reason.
     pub fn refuse_batch(&self, mut batch: Batch, reason: DeadReason, handled: Handled, text: &str) {
         let (handle, origin) = (batch.handle(), batch.origin());
-        while let Some((item, _)) = batch.take() {
-            let reply = ReplyPort::of(self, origin, item.reply);
+        while let Some(message) = batch.take() {
+            let reply = ReplyPort::of(self, origin, message.item.reply);
             let dead = Dead::new(reason, handled, self.id(), text);
-            self.refuse_message(handle, origin, item.tag, reply, dead);
+            self.refuse_message(handle, origin, message.item.tag, reply, dead);
         }
     }
 

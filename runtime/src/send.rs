@@ -4,6 +4,7 @@ use actogen_core::{
     Dead, DeadReason, Handle, Handled,
     limits::FRAGMENT,
     policy::{Origin, Policy},
+    wire::TAG,
 };
 
 use crate::{
@@ -12,9 +13,6 @@ use crate::{
     lane::{Class, LaneError},
     way::{AwayLink, KnownWay, LocalMailbox, Way},
 };
-
-/// Bytes of a message's tag, in front of its body.
-pub(crate) const TAG: usize = 8;
 
 /// An encoded message.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +36,7 @@ pub enum PostError {
 }
 
 impl Context {
-    /// Puts a value into a mailbox of this context, as it is. `charge` is what it counts against the mailbox's bound, in bytes.
+    /// Puts a value into a mailbox of this context, as it is, and counts it as sent. `charge` is what it counts against the mailbox's bound, in bytes.
     pub fn post_local(
         &self,
         to: &LocalMailbox,
@@ -47,6 +45,7 @@ impl Context {
         charge: usize,
         reply: Option<Handle>,
     ) {
+        self.count_sent(1);
         let origin = Origin::own(self.id());
         let reply = reply.map(|handle| ReplyPort::new(self.clone(), self.id(), handle));
         let charge = charge + ENVELOPE_OVERHEAD;
@@ -67,7 +66,7 @@ impl Context {
         to.bound.mailbox.push_one(envelope);
     }
 
-    /// Puts an encoded message on its way.
+    /// Puts an encoded message on its way, and counts it as sent.
     ///
     /// # Errors
     /// [`PostError`]: the message has not left.
@@ -82,9 +81,10 @@ impl Context {
         let tag = message.tag.to_le_bytes();
         let header = way.header(message.codec, reply);
         let lane = link.lane(to.handle.stream());
-        let posted =
-            lane.append((to.context, to.handle), &header, &[&tag, message.body], Class::Message);
-        posted.map_err(|error| self.not_posted(way, error))
+        lane.append((to.context, to.handle), &header, &[&tag, message.body], Class::Message)
+            .map_err(|error| self.not_posted(way, error))?;
+        self.count_sent(1);
+        Ok(())
     }
 
     /// As [`Self::post_away`], by a known way: what frames to one mailbox have in common is made once.
@@ -176,7 +176,7 @@ impl Context {
             .map_err(|error| self.not_posted(way, error))
     }
 
-    /// Counts a message that somebody in this context has sent, whatever becomes of it.
+    /// Counts messages of this context that could not be posted: somebody has sent them all the same.
     pub fn count_sent(&self, messages: u64) {
         self.0.counters.sent.add(messages);
     }

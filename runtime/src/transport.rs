@@ -188,11 +188,13 @@ pub trait StreamWriter: Send + 'static {
 
 /// The receiving end of one stream.
 pub trait StreamReader: Send + 'static {
-    /// The next bytes in order, of whatever length they came in; `None` when the peer has said that nothing more comes.
+    /// The next bytes in order; `None` when the peer has said that nothing more comes. Pieces that have come may be put together up
+    /// to `gather` bytes: many messages in a piece are cheaper to hand on than a few in each of many, and a copy of little else is
+    /// not. With 0 they come as they are.
     ///
     /// # Errors
     /// [`StreamError`] once the connection has ended.
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>>;
+    fn read(&mut self, gather: usize) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>>;
 }
 
 /// A stream's connection has ended.

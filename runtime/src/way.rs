@@ -108,11 +108,14 @@ impl Context {
     ) -> Result<&'a mut KnownWay, Dead> {
         // Read before the search, so that a change during it makes what is found an old way.
         let generation = self.routes().generation();
-        let found = match known.take() {
-            Some(known) if known.generation == generation => known,
-            _ => KnownWay { generation, way: self.way(to)?, head: None },
-        };
-        Ok(known.insert(found))
+        if known.as_ref().is_none_or(|known| known.generation != generation) {
+            *known = None;
+            *known = Some(KnownWay { generation, way: self.way(to)?, head: None });
+        }
+        match known {
+            Some(known) => Ok(known),
+            None => unreachable!("it was there, or was found"),
+        }
     }
 
     /// Finds the way to an address.

@@ -374,7 +374,7 @@ async fn read(
     frames: mpsc::UnboundedSender<(StreamId, Frame)>,
 ) {
     let mut cut = FrameReader::new();
-    while let Ok(Some(chunk)) = reader.read().await {
+    while let Ok(Some(chunk)) = reader.read(0).await {
         cut.feed(Bytes::clone(&chunk));
         while let Ok(Some(frame)) = cut.next() {
             if frames.send((stream, frame)).is_err() {

@@ -4,7 +4,7 @@
 //! all five of the other side have come. A stream with an index that is out of range or was there already ends the connection; a
 //! sixth stream is never granted.
 
-use std::{fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, sync::Arc};
 
 use actogen_core::id::{ContextId, StreamId};
 use actogen_runtime::transport::{
@@ -100,7 +100,7 @@ pub(crate) async fn open(connection: &quinn::Connection) -> Result<Streams, Open
         let mut receiver = connection.accept_uni().await?;
         let index = read_index(&mut receiver).await?;
         match readers.get_mut(usize::from(index)) {
-            Some(place @ None) => *place = Some(Box::new(Reader(receiver))),
+            Some(place @ None) => *place = Some(Box::new(Reader::new(receiver))),
             Some(Some(_)) => {
                 return Err(OpenError::Streams(format!("two streams are number {index}")));
             }
@@ -220,13 +220,53 @@ impl StreamWriter for Writer {
     }
 }
 
-struct Reader(RecvStream);
+/// How many pieces are taken from the connection at once: a lock, and a look for what is to be acknowledged, for all of them.
+const PIECES: usize = 32;
+
+struct Reader {
+    stream: RecvStream,
+    /// Pieces that have come and were not asked for yet.
+    ready: VecDeque<Bytes>,
+}
+
+impl Reader {
+    fn new(stream: RecvStream) -> Self {
+        Self { stream, ready: VecDeque::new() }
+    }
+
+    /// As many of the pieces as fit into `gather` bytes, in one; but one piece at least.
+    fn gather(&mut self, gather: usize) -> Option<Bytes> {
+        let first = self.ready.pop_front()?;
+        let (mut pieces, mut bytes) = (0, first.len());
+        while let Some(next) = self.ready.get(pieces)
+            && bytes + next.len() <= gather
+        {
+            bytes += next.len();
+            pieces += 1;
+        }
+        if pieces == 0 {
+            return Some(first);
+        }
+        let mut whole = Vec::with_capacity(bytes);
+        whole.extend_from_slice(&first);
+        self.ready.drain(..pieces).for_each(|piece| whole.extend_from_slice(&piece));
+        Some(whole.into())
+    }
+}
 
 impl StreamReader for Reader {
-    fn read(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>> {
+    fn read(&mut self, gather: usize) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>> {
         Box::pin(async move {
-            match self.0.read_chunk(usize::MAX, true).await {
-                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+            if let Some(piece) = self.gather(gather) {
+                return Ok(Some(piece));
+            }
+            let mut pieces = [const { Bytes::new() }; PIECES];
+            match self.stream.read_chunks(&mut pieces).await {
+                Ok(Some(count)) => {
+                    self.ready.extend(pieces.into_iter().take(count));
+                    Ok(self.gather(gather))
+                }
+                Ok(None) => Ok(None),
                 Err(ReadError::ConnectionLost(error)) => Err(StreamError(describe(&error))),
                 Err(ReadError::Reset(_)) => Err(StreamError("the peer broke it off".to_owned())),
                 Err(other) => Err(StreamError(other.to_string())),

@@ -30,7 +30,7 @@ fn mesh() -> MeshAuthority {
 
 async fn read_all(reader: &mut dyn StreamReader) -> Vec<u8> {
     let mut all = Vec::new();
-    while let Some(chunk) = soon("chunk", reader.read()).await.unwrap() {
+    while let Some(chunk) = soon("chunk", reader.read(0)).await.unwrap() {
         all.extend_from_slice(&chunk);
     }
     all
@@ -97,7 +97,7 @@ async fn a_writer_waits_for_a_slow_reader_and_the_control_stream_passes_meanwhil
         write(&mut *control_writer, vec![7; 16 * 1024]).await;
         let mut got = 0;
         while got < 16 * 1024 {
-            got += soon("control", theirs.readers[control].read()).await.unwrap().unwrap().len();
+            got += soon("control", theirs.readers[control].read(0)).await.unwrap().unwrap().len();
         }
     }
     let before = written.load(Ordering::Relaxed);
@@ -149,7 +149,7 @@ async fn both_sides_learn_how_a_link_ended() {
     ours.connection.close("twice does nothing");
     assert_eq!(soon("end", here).await, LinkEnd::Local);
     assert_eq!(soon("end", there).await, LinkEnd::Closed("enough of this".to_owned()));
-    let error = theirs.readers[0].read().await.unwrap_err();
+    let error = theirs.readers[0].read(0).await.unwrap_err();
     assert!(error.0.contains("enough of this"), "{error}");
     theirs.writers[0].write(Bytes::from_static(b"x")).await.unwrap_err();
     ours.writers[0].write(Bytes::from_static(b"x")).await.unwrap_err();
@@ -330,7 +330,7 @@ fn a_link_is_driven_by_the_runtime_of_its_transport_whoever_dials() {
             panic!("no link")
         };
         dialled.writers[0].write(Bytes::from_static(b"hello")).await.unwrap();
-        assert_eq!(accepted.readers[0].read().await.unwrap().unwrap(), "hello");
+        assert_eq!(accepted.readers[0].read(0).await.unwrap().unwrap(), "hello");
         acceptor.close().await;
     });
 }

@@ -195,7 +195,7 @@ fn dispatch(facade: &Facade, listed: &[Listed]) -> TokenStream {
         quote!(#tag => #call,)
     });
     quote! {
-        fn dispatch(&mut self, envelope: #facade::__private::Envelope<'_>, turn: &mut #facade::__private::Turn<'_, Self>) {
+        fn dispatch(&mut self, envelope: &mut #facade::__private::Envelope<'_>, turn: &mut #facade::__private::Turn<'_, Self>) {
             #(const #consts: u64 = __ACTOGEN_TAGS[#indices].get();)*
             match envelope.tag().get() {
                 #(#arms)*

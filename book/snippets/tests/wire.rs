@@ -2,7 +2,7 @@
 
 use actogen_core::{
     ContextId, Handle, Incarnation,
-    wire::{Destination, Header, put_frame},
+    wire::{Destination, Header, put_frame, put_repeated},
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -20,6 +20,13 @@ fn a_frame_is_these_bytes() {
     put_frame(&Header::to(Handle(0x0102_0304_0506_0708)), &[&tag, &body], &mut frame);
     assert_eq!(hex(&frame), "14 00 00 08 07 06 05 04 03 02 01 88 77 66 55 44 33 22 11 04 06");
     // ANCHOR_END: near
+
+    // ANCHOR: again
+    // The same again, with another body: nothing is said twice.
+    let mut frame = Vec::new();
+    put_repeated(&[0x08, 0x0a], &mut frame); // `Add(4, 5)`
+    assert_eq!(hex(&frame), "04 00 20 08 0a");
+    // ANCHOR_END: again
 
     // ANCHOR: far
     // A request to context 7, in its life 1.9, from a context behind this link, with a handle for the answer.

@@ -11,14 +11,14 @@ use actogen_core::{
     dead::{Dead, DeadReason},
     id::{Attachment, ContextId, Handle, Incarnation, PathEpoch, StreamId},
     wire::{
-        Destination, FragmentField, Frame, FrameReader, Header, Kind, TraceContext,
+        Destination, FragmentField, Frame, FrameReader, Header, Kind, TAG, TraceContext,
         control::{
             AddRoute, Announcement, Answer, Contexts, DelRoute, Goodbye, Hello, LinkMessage, Loss,
             LossKind, Outside, Refusal, RefusalReason, Report, Role, VERSION, Welcome, Withdrawn,
             put_opening, take_opening,
         },
         direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost, Ticket},
-        put_frame,
+        put_frame, put_repeated,
     },
 };
 
@@ -26,6 +26,8 @@ use actogen_core::{
 #[derive(Debug, PartialEq)]
 enum Value {
     Envelope(Header, Vec<u8>),
+    /// An envelope with a tag alone, and the body of a repetition of it.
+    Repetition(Header, Vec<u8>),
     Dead(Header, Dead),
     Link(LinkMessage),
     Hello(Hello),
@@ -37,6 +39,10 @@ impl Value {
         let mut out = Vec::new();
         match self {
             Self::Envelope(header, payload) => put_frame(header, &[payload], &mut out),
+            Self::Repetition(header, body) => {
+                put_frame(header, &[&[0x77; TAG]], &mut out);
+                put_repeated(body, &mut out);
+            }
             Self::Dead(header, dead) => {
                 let mut payload = Vec::new();
                 dead.encode(&mut payload);
@@ -53,10 +59,18 @@ impl Value {
     fn decode_like(&self, bytes: &[u8]) -> Self {
         let mut reader = FrameReader::new();
         reader.feed(bytes.to_vec().into());
-        let Frame { header, payload } = reader.next().expect("a frame").expect("a whole frame");
+        let mut next = || reader.next().expect("a frame").expect("a whole frame");
+        if let Self::Repetition(..) = self {
+            next();
+        }
+        let Frame { header, payload } = next();
         assert!(reader.at_boundary());
         match self {
             Self::Envelope(..) => Self::Envelope(header, payload.to_vec()),
+            Self::Repetition(..) => {
+                assert_eq!(payload[..TAG], [0x77; TAG]);
+                Self::Repetition(header, payload[TAG..].to_vec())
+            }
             Self::Dead(..) => {
                 let dead = Dead::decode(&payload).expect("a dead reply");
                 Self::Dead(header, dead)
@@ -170,7 +184,8 @@ fn values() -> Vec<(String, Value)> {
         ancestors: vec![ContextId(1), ContextId::ROOT],
     };
     let mut values: Vec<(String, Value)> = [
-        ("message-direct", Value::Envelope(short, b"8bytetagbody".to_vec())),
+        ("message-direct", Value::Envelope(short.clone(), b"8bytetagbody".to_vec())),
+        ("message-repeated", Value::Repetition(short, b"body".to_vec())),
         ("message-routed", Value::Envelope(far, b"8bytetagbody".to_vec())),
         ("message-all-fields", Value::Envelope(full, b"8bytetagbody".to_vec())),
         ("message-next-fragment", Value::Envelope(next, vec![7; 300])),

@@ -123,7 +123,6 @@ fn begin<M: RemoteMessage + serde::Serialize>(
             .map_err(|error| format!("{error:?}"))?,
         Way::Here(_) => return Err("the desk is elsewhere".into()),
     }
-    from.count_sent(1);
     Ok(call)
 }
 

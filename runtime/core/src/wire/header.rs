@@ -18,6 +18,9 @@
 //! [OPTIONAL]   length: varint, then that many bytes which this version skips
 //! ```
 //!
+//! Flags of 0x2000, alone, are no header: they stand in the place of header and tag where both are those of the frame before on the
+//! same stream, a one-way message in one frame.
+//!
 //! What both ends of a link know is left out: the destination when it is the peer, the source when it is the sender.
 
 use super::{WireError, varint};
@@ -41,6 +44,9 @@ const KIND: u16 = 3 << KIND_SHIFT;
 const EPOCH: u16 = 1 << 12;
 /// Bits that no version has given a meaning; a frame that sets one cannot be understood.
 const UNKNOWN: u16 = !((1 << 13) - 1);
+
+/// What stands in the place of header and tag where both are those of the frame before: a bit that no header sets.
+pub(super) const REPEATS: [u8; 2] = (1_u16 << 13).to_le_bytes();
 
 /// The longest area of optional fields that is skipped, in bytes.
 const MAX_OPTIONAL: usize = 128;

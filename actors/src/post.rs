@@ -1,0 +1,183 @@
+//! Posting: the attempt to put a message on its way, and what is tried again when there was no room for it.
+
+use actogen_runtime::{
+    Context, Encoded, KnownWay, PostError, Way,
+    core::{Dead, DeadReason, Handle, Handled},
+    envelope::Outcome,
+};
+
+use crate::{
+    address::{DecodingScope, Reach},
+    message::{Body, RemoteMessage},
+    scratch,
+    send_error::SendError,
+};
+
+/// What one attempt at posting came to.
+pub(crate) enum Attempt<M> {
+    Posted,
+    /// No room: wait, and try with what is left.
+    NoRoom(Parcel<M>, Way),
+    Failed(SendError<M>),
+}
+
+/// A message, with its encoded form if that was made already.
+pub(crate) struct Parcel<M> {
+    message: M,
+    encoded: Option<Vec<u8>>,
+}
+
+impl Reach {
+    /// Posts what an earlier attempt has left, if it finds a way and room.
+    fn attempt_again<M: RemoteMessage>(
+        &self,
+        parcel: Parcel<M>,
+        reply: Option<Handle>,
+    ) -> Attempt<M> {
+        self.attempt(parcel.message, parcel.encoded, reply)
+    }
+
+    /// Posts a message, if it finds a way and room. `encoded` is its encoded form, if that was made already.
+    ///
+    /// The message is not made part of anything else on its way through here: to move it costs as much as to encode it.
+    pub(crate) fn attempt<M: RemoteMessage>(
+        &self,
+        message: M,
+        encoded: Option<Vec<u8>>,
+        reply: Option<Handle>,
+    ) -> Attempt<M> {
+        let Some(context) = &self.context else {
+            return Attempt::Failed(SendError::Unattached(message));
+        };
+        let (mut shared, mut unshared) = (self.known.try_lock(), None);
+        let known = shared.as_deref_mut().unwrap_or(&mut unshared);
+        let known = match context.way_known(self.address, known) {
+            Err(dead) => return Attempt::Failed(SendError::Unsent(message, dead)),
+            Ok(known) => known,
+        };
+        if let way @ Way::Here(here) = known.way() {
+            let size = size_of::<M>();
+            if !here.has_room(size) {
+                return Attempt::NoRoom(Parcel { message, encoded }, way.clone());
+            }
+            context.post_local(here, M::TAG.get(), Box::new(message), size, reply);
+            return Attempt::Posted;
+        }
+        let (posted, encoded) = match encoded {
+            Some(body) => (Ok(post_encoded::<M>(context, known, &body, reply)), Some(body)),
+            None => scratch::with(|body| {
+                if let Err(error) = message.encode(M::CODEC, body) {
+                    return (Err(error), None);
+                }
+                let posted = post_encoded::<M>(context, known, body, reply);
+                let encoded = (posted == Err(PostError::Full)).then(|| body.clone());
+                (Ok(posted), encoded)
+            }),
+        };
+        let dead = match posted {
+            Ok(Ok(())) => return Attempt::Posted,
+            Ok(Err(PostError::Full)) => {
+                return Attempt::NoRoom(Parcel { message, encoded }, known.way().clone());
+            }
+            Ok(Err(PostError::Dead(dead))) => dead,
+            Ok(Err(error)) => {
+                let text = format!("{error:?}");
+                Dead::new(DeadReason::NoRoute, Handled::No, context.id(), text)
+            }
+            Err(error) => return Attempt::Failed(SendError::Unencodable(message, error)),
+        };
+        Attempt::Failed(SendError::Unsent(message, dead))
+    }
+
+    /// Counts a message that did not leave.
+    pub(crate) fn refused<M>(&self, error: SendError<M>) -> SendError<M> {
+        if let Some(context) = &self.context {
+            context.count_sent(1);
+            context.count_refused();
+        }
+        error
+    }
+
+    pub(crate) fn try_send<M: RemoteMessage>(&self, message: M) -> Result<(), SendError<M>> {
+        match self.attempt(message, None, None) {
+            Attempt::Posted => Ok(()),
+            Attempt::NoRoom(parcel, _) => Err(self.refused(SendError::Full(parcel.message))),
+            Attempt::Failed(error) => Err(self.refused(error)),
+        }
+    }
+
+    pub(crate) fn do_send<M: RemoteMessage>(&self, message: M) {
+        let Some(context) = &self.context else { return };
+        let dead = match self.attempt(message, None, None) {
+            Attempt::Posted => return,
+            Attempt::NoRoom(..) => Dead::new(
+                DeadReason::Congested,
+                Handled::No,
+                context.id(),
+                "there is no room on the way",
+            ),
+            Attempt::Failed(SendError::Unsent(_, dead)) => dead,
+            Attempt::Failed(error) => {
+                Dead::new(DeadReason::Malformed, Handled::No, context.id(), error.to_string())
+            }
+        };
+        context.count_sent(1);
+        context.dead_letter(self.address, M::TAG.get(), &dead);
+    }
+
+    /// Waits for room, and posts what an attempt has left.
+    pub(crate) async fn post_later<M: RemoteMessage>(
+        &self,
+        mut parcel: Parcel<M>,
+        mut way: Way,
+        reply: Option<Handle>,
+    ) -> Result<(), SendError<M>> {
+        loop {
+            match &way {
+                Way::Here(here) => here.room(size_of::<M>()).await,
+                Way::Away(away) => {
+                    if let Some(context) = &self.context {
+                        context.room(away).await;
+                    }
+                }
+            }
+            match self.attempt_again(parcel, reply) {
+                Attempt::Posted => return Ok(()),
+                Attempt::Failed(error) => return Err(self.refused(error)),
+                Attempt::NoRoom(left, again) => (parcel, way) = (left, again),
+            }
+        }
+    }
+
+    /// Takes an answer for what it is.
+    pub(crate) fn answered<M: RemoteMessage>(
+        &self,
+        outcome: Outcome,
+    ) -> Result<M::Result, SendError<M>> {
+        match outcome {
+            Outcome::Reply(bytes) => {
+                let decode = || M::Result::decode(M::CODEC, &bytes);
+                let decoded = match &self.context {
+                    Some(context) => DecodingScope::of(context).decode(decode),
+                    None => decode(),
+                };
+                decoded.map_err(SendError::BadAnswer)
+            }
+            Outcome::Local(value) => match value.downcast::<M::Result>() {
+                Ok(value) => Ok(*value),
+                Err(_) => Err(SendError::Failed("the answer is a value of another type".into())),
+            },
+            Outcome::Failed(text) => Err(SendError::Failed(text)),
+            Outcome::Dead(dead) => Err(SendError::Dead(dead)),
+        }
+    }
+}
+
+fn post_encoded<M: RemoteMessage>(
+    context: &Context,
+    known: &mut KnownWay,
+    body: &[u8],
+    reply: Option<Handle>,
+) -> Result<(), PostError> {
+    context.post_known(known, Encoded { tag: M::TAG.get(), codec: M::CODEC.number(), body }, reply)
+}

@@ -1,0 +1,121 @@
+//! Frames as they are written, and as they lie in what was read.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::{Header, header::REPEATS, varint};
+use crate::limits::{MAX_FRAME, MAX_HEADER};
+
+/// Bytes of a message's tag, in front of its body.
+pub const TAG: usize = 8;
+
+/// One frame as read from a stream: its header and the payload's bytes, uncopied where the frame lay in one chunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// The addressing part.
+    pub header: Header,
+    /// For a message: its tag ([`TAG`] bytes) and body; for other kinds see [`Kind`](super::Kind). Opaque to whoever forwards it.
+    pub payload: Bytes,
+}
+
+/// One frame where it lies: nothing is copied or counted for it.
+#[derive(Debug)]
+pub struct Placed<'a> {
+    /// The addressing part.
+    pub header: Header,
+    /// The chunk, or the gathered frame, that holds the payload.
+    pub bytes: &'a Bytes,
+    /// Where in `bytes` the payload lies.
+    pub payload: Range<usize>,
+}
+
+impl Placed<'_> {
+    /// The payload, to be read at once.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[self.payload.clone()]
+    }
+
+    /// The frame with a payload of its own, which keeps the bytes that hold it.
+    pub fn into_frame(self) -> Frame {
+        Frame { header: self.header, payload: self.bytes.slice(self.payload) }
+    }
+}
+
+/// Whole repetitions that lie one behind the other in a chunk; [`next_of_run`] takes them apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where in the chunk they lie.
+    pub bytes: Range<usize>,
+    /// How many they are.
+    pub frames: usize,
+    /// The bytes of their bodies together.
+    pub bodies: usize,
+}
+
+/// Appends a frame to `out`. `payload` may come in parts (a tag, a body).
+///
+/// # Panics
+/// If the parts together are longer than [`crate::limits::FRAGMENT`] plus a tag: the caller fragments first.
+pub fn put_frame(header: &Header, payload: &[&[u8]], out: &mut Vec<u8>) {
+    let mut head = [0_u8; MAX_HEADER];
+    let head_len = header.encode(&mut head);
+    let body_len: usize = payload.iter().map(|part| part.len()).sum();
+    put_len(head_len + body_len, out);
+    out.extend_from_slice(&head[..head_len]);
+    for part in payload {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Appends a frame whose header and tag are encoded already. Gives where they lie in `out`, for those that may be repeated.
+///
+/// # Panics
+/// As [`put_frame`].
+pub fn put_framed(head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Range<usize> {
+    put_len(head.len() + body.len(), out);
+    let begin = out.len();
+    out.extend_from_slice(head);
+    out.extend_from_slice(body);
+    begin..begin + head.len()
+}
+
+/// Appends a repetition: a one-way message whose header and tag are those of the frame before it, which was one as well.
+///
+/// # Panics
+/// If the body is longer than a fragment.
+pub fn put_repeated(body: &[u8], out: &mut Vec<u8>) {
+    put_len(REPEATS.len() + body.len(), out);
+    out.extend_from_slice(&REPEATS);
+    out.extend_from_slice(body);
+}
+
+fn put_len(len: usize, out: &mut Vec<u8>) {
+    assert!(len <= MAX_FRAME, "a frame of {len} bytes: fragment the body first");
+    varint::put(len as u64, out);
+}
+
+/// Where the next body of a run lies that goes on at `at`; the next repetition begins where that ends.
+///
+/// # Panics
+/// If `at` is not where a repetition of a [`Run`] begins.
+#[inline]
+pub fn next_of_run(bytes: &[u8], at: usize) -> Range<usize> {
+    let mut rest = &bytes[at..];
+    let len = varint::take(&mut rest).expect("a run holds whole frames") as usize;
+    let begin = bytes.len() - rest.len();
+    begin + REPEATS.len()..begin + len
+}
+
+/// The body of a frame, without its length, that is a repetition.
+#[inline]
+pub(super) fn repeated(frame: &[u8]) -> Option<&[u8]> {
+    frame.strip_prefix(&REPEATS)
+}
+
+/// Header and tag of a frame, if the next one may repeat them; `header` takes the first `used` bytes of it.
+pub(super) fn repeatable<'a>(header: &Header, frame: &'a [u8], used: usize) -> Option<&'a [u8]> {
+    let is_plain =
+        header.kind == super::Kind::Message && header.reply.is_none() && header.fragment.is_none();
+    if is_plain { frame.get(..used + TAG) } else { None }
+}
