@@ -1,5 +1,7 @@
 //! Posting: the attempt to put a message on its way, and what is tried again when there was no room for it.
 
+use std::time::Duration;
+
 use actogen_runtime::{
     Context, Encoded, KnownWay, PostError, Way,
     core::{Dead, DeadReason, Handle, Handled},
@@ -153,6 +155,7 @@ impl Reach {
     pub(crate) fn answered<M: RemoteMessage>(
         &self,
         outcome: Outcome,
+        limit: Duration,
     ) -> Result<M::Result, SendError<M>> {
         match outcome {
             Outcome::Reply(bytes) => {
@@ -168,6 +171,7 @@ impl Reach {
                 Err(_) => Err(SendError::Failed("the answer is a value of another type".into())),
             },
             Outcome::Failed(text) => Err(SendError::Failed(text)),
+            Outcome::Late => Err(SendError::Timeout(limit)),
             Outcome::Dead(dead) => Err(SendError::Dead(dead)),
         }
     }

@@ -35,7 +35,7 @@ pub struct Request<M: RemoteMessage> {
 enum State<M: RemoteMessage> {
     Sent {
         asked: Asked,
-        /// Made when the answer is first awaited and is not there yet.
+        /// For a limit of its own. Made when the answer is first awaited and is not there yet.
         timer: Option<Pin<Box<Sleep>>>,
     },
     /// There was no room for it.
@@ -119,7 +119,7 @@ impl Asked {
             Ok(call.await)
         };
         match tokio::time::timeout(limit, exchange).await {
-            Ok(outcome) => reach.answered(outcome?),
+            Ok(outcome) => reach.answered(outcome?, limit),
             Err(_) => Err(SendError::Timeout(limit)),
         }
     }
@@ -133,7 +133,11 @@ impl<M: RemoteMessage> Future for Request<M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
         let outcome = match &mut self.state {
             State::Sent { asked, timer } => match Pin::new(&mut asked.call).poll(cx) {
-                Poll::Ready(outcome) => asked.reach.answered(outcome),
+                Poll::Ready(outcome) => asked.reach.answered(outcome, asked.limit),
+                Poll::Pending if asked.limit == asked.call.limit() => {
+                    asked.call.keep_limit();
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     let limit = asked.limit;
                     let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));

@@ -415,6 +415,7 @@ fn assemble(
         handshakes: AtomicUsize::new(0),
         paused: crate::flow::Paused::new(limits.pending_calls),
         cancelled: crate::cancel::Cancelled::default(),
+        deadlines: crate::deadlines::Deadlines::new(limits.request_time),
         dialling: Mutex::default(),
         limits,
     }))

@@ -4,21 +4,21 @@ use std::{
     future::Future,
     pin::Pin,
     task::{self, Poll},
+    time::Duration,
 };
 
 use actogen_core::{
     Address, ContextId, Dead, DeadReason, Handle, Handled, StreamId,
-    limits::MAX_HOPS,
     offence::{Offence, OffenceKind},
     pending::NotAwaited,
     policy::Origin,
-    route::judge::Verdict,
     wire::{Destination, Header, Kind},
 };
 use tokio::sync::oneshot;
 
 use crate::{
     context::Context,
+    deadlines,
     envelope::{Body, Envelope, Outcome, ReplyPort},
     lane::{Class, LaneError},
     send::PostError,
@@ -34,6 +34,10 @@ pub struct Call {
     asked: Address,
     /// The request is on its way: whoever gives the call up says so there.
     has_left: bool,
+    /// Where the call waits in the line of those that keep the limit for requests.
+    place: Option<deadlines::Place>,
+    /// The limit has passed.
+    is_late: bool,
     answer: oneshot::Receiver<Outcome>,
 }
 
@@ -41,6 +45,19 @@ impl Call {
     /// Where the answer goes.
     pub fn reply_handle(&self) -> Handle {
         self.handle
+    }
+
+    /// The context's limit for requests.
+    pub fn limit(&self) -> Duration {
+        self.context.limits().request_time
+    }
+
+    /// Ends the call as [`Outcome::Late`] when the context's limit for requests has passed from now, or a part in 32 of it more.
+    /// Cheaper than a timer.
+    pub fn keep_limit(&mut self) {
+        if self.place.is_none() {
+            self.place = Some(self.context.0.deadlines.begin(&self.context, self.handle));
+        }
     }
 
     /// Notes that the request has left. Dropping the call before its answer gives the request up at the other side as well, if that
@@ -54,24 +71,24 @@ impl Future for Call {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.answer).poll(cx).map(|answer| {
-            answer.unwrap_or_else(|_| {
-                let text = format!("{} has shut down", self.context.id());
-                Outcome::Dead(Dead::new(
-                    DeadReason::Shutdown,
-                    Handled::Maybe,
-                    self.context.id(),
-                    text,
-                ))
-            })
-        })
+        let answer = task::ready!(Pin::new(&mut self.answer).poll(cx));
+        let outcome = answer.unwrap_or_else(|_| {
+            let text = format!("{} has shut down", self.context.id());
+            let (reason, handled) = (DeadReason::Shutdown, Handled::Maybe);
+            Outcome::Dead(Dead::new(reason, handled, self.context.id(), text))
+        });
+        self.is_late = matches!(outcome, Outcome::Late);
+        Poll::Ready(outcome)
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.context.0.deadlines.end(place);
+        }
         let waited = self.context.0.pending.lock().cancel(self.handle).is_some();
-        if waited && self.has_left {
+        if (waited || self.is_late) && self.has_left {
             self.context.give_up(self.asked, self.handle);
         }
     }
@@ -95,7 +112,15 @@ impl Context {
                 );
                 self.dead(DeadReason::Congested, text)
             })?;
-        Ok(Call { context: self.clone(), handle, asked: to, has_left: false, answer })
+        Ok(Call {
+            context: self.clone(),
+            handle,
+            asked: to,
+            has_left: false,
+            place: None,
+            is_late: false,
+            answer,
+        })
     }
 
     /// Asks one of the mailboxes under reserved handles and waits for its answer, within the limit for requests.
@@ -138,10 +163,18 @@ impl Context {
             Ok(Outcome::Local(_)) => {
                 Err(self.dead(DeadReason::Malformed, "an answer of another kind".into()))
             }
-            Err(_) => {
+            Ok(Outcome::Late) | Err(_) => {
                 let text = format!("{} did not answer within {limit:?}", to.context);
                 Err(Dead::new(DeadReason::NoAnswer, Handled::Maybe, self.id(), text))
             }
+        }
+    }
+
+    /// Ends a wait that has lasted for as long as a request may.
+    pub(crate) fn end_late(&self, handle: Handle) {
+        if let Some(waiter) = self.0.pending.lock().cancel(handle) {
+            // Whoever has given up meanwhile needs no word.
+            drop(waiter.send(Outcome::Late));
         }
     }
 
@@ -205,10 +238,7 @@ impl Context {
         payload: &[u8],
         class: Class,
     ) -> Result<(), LaneError> {
-        let Verdict::Forward(id) = self.routes().judge(None, to, None, MAX_HOPS) else {
-            return Err(LaneError::Closed);
-        };
-        let link = self.routes().link_to(to, id).ok_or(LaneError::Closed)?;
+        let link = self.routes().link_towards(to).ok_or(LaneError::Closed)?;
         let mut header = Header::to(handle).kind(kind);
         if link.peer != to {
             header.destination = Some(Destination { context: to, incarnation: None });

@@ -98,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) handshakes: AtomicUsize,
     pub(crate) paused: crate::flow::Paused,
     pub(crate) cancelled: crate::cancel::Cancelled,
+    pub(crate) deadlines: crate::deadlines::Deadlines,
     /// Contexts that this one is dialling to be their parent.
     pub(crate) dialling: Mutex<BTreeSet<ContextId>>,
 }

@@ -57,6 +57,8 @@ pub enum Outcome {
     Failed(String),
     /// Not answered, and why.
     Dead(Dead),
+    /// Not answered within the context's limit for requests, for a call that [keeps it](crate::Call::keep_limit).
+    Late,
 }
 
 /// Answers one request, once. Dropping it without an answer tells the asker `NoAnswer`.

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`Context`] | the handle on a context; `builtin` and `watching` add what can be done with one |
 //! | `way`, `send`, `call`, `refuse` | where a message goes, posting it, waiting for its answer, giving it up |
+//! | `deadlines` | the limit for requests |
 //! | `builder` | settings, and how a context starts |
 //! | [`transport`], [`memory`] | what carries bytes |
 //! | `opening`, `join`, `broker` | links: how they open, who becomes whose parent, the tasks that serve them |
@@ -29,6 +30,7 @@ mod cancel;
 mod context;
 pub mod counters;
 pub mod dead_letters;
+mod deadlines;
 mod enrol;
 pub mod envelope;
 pub mod events;

@@ -79,6 +79,13 @@ impl Routes {
         route.or_else(|| self.parent.read().clone().filter(|parent| parent.id == link))
     }
 
+    /// The link towards a context, whichever life it is in: where an answer goes. As the judgement of a frame of this context's own,
+    /// which looks twice.
+    pub(crate) fn link_towards(&self, context: ContextId) -> Option<Arc<LinkState>> {
+        let route = self.routes.get(&context).map(|entry| entry.link.clone());
+        route.or_else(|| self.parent.read().clone())
+    }
+
     pub(crate) fn install(
         &self,
         context: ContextId,

@@ -104,6 +104,7 @@ impl Future for Watch {
             Outcome::Dead(dead) => Ended::ContextLost(dead),
             Outcome::Failed(text) => Ended::Stopped(StopReason::Error(text)),
             Outcome::Local(_) => Ended::Stopped(StopReason::Normal),
+            Outcome::Late => unreachable!("a watch keeps no limit"),
         })
     }
 }

@@ -4,7 +4,10 @@
 //! because the route to its respondent went. The handle under which it waits is drawn unguessable and lies on the lane of the
 //! mailbox that it serves, so that an answer keeps its place among that mailbox's messages (protocol rules 4, 5 and 12).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasherDefault, Hasher},
+};
 
 use crate::id::{ContextId, Handle, HandleMint, StreamId};
 
@@ -18,9 +21,43 @@ pub struct Epoch(pub u64);
 pub struct PendingTable<T> {
     mint: HandleMint,
     limit: usize,
-    entries: BTreeMap<Handle, Entry<T>>,
-    by_respondent: BTreeMap<ContextId, BTreeSet<Handle>>,
+    /// Nothing ever goes through it in its own order.
+    entries: HashMap<Handle, Entry<T>, BuildHasherDefault<Drawn>>,
+    by_respondent: BTreeMap<ContextId, Asked>,
 }
+
+/// Hashes handles by what they are: each was drawn at random, and by this table.
+#[derive(Debug, Default)]
+struct Drawn(u64);
+
+impl Hasher for Drawn {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // The low bits name the lane, and are few.
+        self.0 = n.rotate_right(2);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Who waits for one context.
+#[derive(Debug, Default)]
+struct Asked {
+    /// In no order; some of them wait no more.
+    handles: Vec<Handle>,
+    waiting: usize,
+}
+
+/// Contexts for which nobody waits at the moment and that are kept in mind, so that one request after the other is cheap.
+const IDLE: usize = 64;
+
+/// As many handles of those that wait no more may stand beside the others, and this many.
+const SLACK: usize = 32;
 
 #[derive(Debug)]
 struct Entry<T> {
@@ -48,7 +85,7 @@ pub enum NotAwaited {
 impl<T> PendingTable<T> {
     /// A table for at most `limit` waiters at once, whose handles come from `mint`.
     pub fn new(mint: HandleMint, limit: usize) -> Self {
-        Self { mint, limit, entries: BTreeMap::new(), by_respondent: BTreeMap::new() }
+        Self { mint, limit, entries: HashMap::default(), by_respondent: BTreeMap::new() }
     }
 
     /// Begins to wait for `respondent`'s answer, on `lane`.
@@ -67,7 +104,12 @@ impl<T> PendingTable<T> {
         }
         let handle = self.mint.draw(lane);
         self.entries.insert(handle, Entry { respondent, epoch, waiter });
-        self.by_respondent.entry(respondent).or_default().insert(handle);
+        let asked = self.by_respondent.entry(respondent).or_default();
+        if asked.handles.len() > 2 * asked.waiting + SLACK {
+            asked.handles.retain(|handle| self.entries.contains_key(handle));
+        }
+        asked.handles.push(handle);
+        asked.waiting += 1;
         Ok(handle)
     }
 
@@ -86,10 +128,13 @@ impl<T> PendingTable<T> {
     /// Ends the wait without an answer.
     pub fn cancel(&mut self, handle: Handle) -> Option<T> {
         let entry = self.entries.remove(&handle)?;
-        if let Some(handles) = self.by_respondent.get_mut(&entry.respondent) {
-            handles.remove(&handle);
-            if handles.is_empty() {
-                self.by_respondent.remove(&entry.respondent);
+        if let Some(asked) = self.by_respondent.get_mut(&entry.respondent) {
+            asked.waiting -= 1;
+            if asked.waiting == 0 {
+                asked.handles.clear();
+                if self.by_respondent.len() > IDLE {
+                    self.by_respondent.remove(&entry.respondent);
+                }
             }
         }
         Some(entry.waiter)
@@ -102,11 +147,14 @@ impl<T> PendingTable<T> {
     }
 
     fn due(&self, respondent: ContextId, lane: Option<StreamId>, epoch: Epoch) -> Vec<Handle> {
-        let handles = self.by_respondent.get(&respondent).into_iter().flatten().copied();
-        handles
+        let asked = self.by_respondent.get(&respondent);
+        let handles = asked.into_iter().flat_map(|asked| &asked.handles).copied();
+        let mut due: Vec<_> = handles
             .filter(|handle| lane.is_none_or(|lane| handle.stream() == lane))
             .filter(|handle| self.entries.get(handle).is_some_and(|entry| entry.epoch <= epoch))
-            .collect()
+            .collect();
+        due.sort_unstable();
+        due
     }
 
     /// As [`Self::wake`], but watches stay.
@@ -132,13 +180,18 @@ impl<T> PendingTable<T> {
 
     /// The contexts that somebody waits for, in order.
     pub fn respondents(&self) -> impl Iterator<Item = ContextId> + '_ {
-        self.by_respondent.keys().copied()
+        self.by_respondent
+            .iter()
+            .filter(|(_, asked)| asked.waiting > 0)
+            .map(|(&respondent, _)| respondent)
     }
 
     /// Ends every wait.
     pub fn drain(&mut self) -> Vec<T> {
         self.by_respondent.clear();
-        std::mem::take(&mut self.entries).into_values().map(|entry| entry.waiter).collect()
+        let mut entries: Vec<_> = std::mem::take(&mut self.entries).into_iter().collect();
+        entries.sort_unstable_by_key(|&(handle, _)| handle);
+        entries.into_iter().map(|(_, entry)| entry.waiter).collect()
     }
 
     /// How many wait.
@@ -210,6 +263,23 @@ mod tests {
         assert_eq!(table.watches(B, is_watch), []);
         assert_eq!(table.answer(later, B), Ok(2));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn those_who_wait_no_more_are_forgotten_whoever_they_waited_for() {
+        let mut table = table(10_000);
+        let old = table.insert(B, LANE, Epoch(0), 0).unwrap();
+        for n in 1..5000 {
+            let handle = table.insert(B, LANE, Epoch(0), n).unwrap();
+            assert_eq!(table.cancel(handle), Some(n));
+            let other = table.insert(ContextId(1000 + u64::from(n)), LANE, Epoch(0), n).unwrap();
+            assert_eq!(table.cancel(other), Some(n));
+        }
+        assert!(table.by_respondent[&B].handles.len() <= 2 + SLACK + 1);
+        assert!(table.by_respondent.len() <= IDLE + 1);
+        assert_eq!(table.respondents().collect::<Vec<_>>(), [B]);
+        assert_eq!(table.wake(B, None, Epoch(0)), [0]);
+        assert_eq!((table.cancel(old), table.respondents().next()), (None, None));
     }
 
     #[test]
