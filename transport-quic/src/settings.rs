@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actogen_core::{id::StreamId, limits::Limits};
 use quinn::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, NoneTokenStore, ServerConfig, TransportConfig,
-    VarInt,
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, NoneTokenStore,
+    ServerConfig, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
@@ -27,6 +27,15 @@ const INCOMING: usize = 4096;
 
 /// Bytes of datagrams that are held for one connection attempt until it has been accepted or refused, which happens at once.
 const INCOMING_BUFFER: u64 = 16 * 1024;
+
+/// So many datagrams may come before one is acknowledged at once. QUIC's own rule, every second one, answers a burst of requests with
+/// datagrams that wake the asker for nothing, just before the answers would have carried the same (measured: a fifth of the
+/// requests a second with 64 in flight). Less than the 10 datagrams that a connection may begin with, so that nobody's first burst waits.
+const UNACKNOWLEDGED: u32 = 8;
+
+/// How long an acknowledgement waits for something to travel with. A sender whose window is down to a datagram or two waits for it,
+/// so it is a fifth of what QUIC allows.
+const ACK_DELAY: Duration = Duration::from_millis(5);
 
 /// The smallest datagram that every path carries (RFC 9000, section 14).
 const SMALLEST_MTU: u16 = 1200;
@@ -279,6 +288,10 @@ fn transport(
     // Lanes take turns, so that bulk on one does not hold up the others; the control stream goes before them all by its priority.
     config.send_fairness(true);
     config.crypto_buffer_size(CRYPTO_BUFFER);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED));
+    acks.max_ack_delay(Some(ACK_DELAY));
+    config.ack_frequency_config(Some(acks));
     config.datagram_receive_buffer_size(None);
     // Nobody on the way is meant to measure round trips.
     config.allow_spin(false);

@@ -2,15 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    future::{poll_fn, ready},
+    future::poll_fn,
     pin::Pin,
     process::ExitCode,
     task::Poll,
     time::{Duration, Instant},
 };
 
-use actogen::{Limits, Mesh, Placement as Broker, prelude::*, quic::Mtu};
-use futures_util::{TryStreamExt, future::maybe_done, stream::FuturesUnordered};
+use actogen::{Limits, Mesh, Placement as Broker, Request, SendError, prelude::*, quic::Mtu};
+use futures_util::future::maybe_done;
 
 use crate::{
     allocations,
@@ -243,16 +243,19 @@ impl Ours {
 
     async fn ask_in_flight(&self, lasts: Duration) -> Result<Vec<f64>, Failure> {
         let span = Span::of(lasts);
-        // All in one task, as in the reference: what a task costs is not measured here.
-        let askers = FuturesUnordered::from_iter((0..IN_FLIGHT).map(|_| async {
-            let mut answered = 0;
-            while !span.is_over() {
-                ask(&self.sink, answered).await?;
+        // In one task and in turn, as in the reference: what tasks cost is not measured here.
+        let mut requests = VecDeque::with_capacity(IN_FLIGHT);
+        let (mut asked, mut answered) = (0, 0);
+        while !(span.is_over() && requests.is_empty()) {
+            while requests.len() < IN_FLIGHT && !span.is_over() {
+                requests.push_back(request(&self.sink, asked));
+                asked += 1;
+            }
+            if let Some(oldest) = requests.pop_front() {
+                check(oldest.await, answered)?;
                 answered += 1;
             }
-            Ok(answered)
-        }));
-        let answered: u64 = askers.try_fold(0, |sum, one| ready(Ok(sum + one))).await?;
+        }
         Ok(vec![span.rate(answered)])
     }
 
@@ -290,7 +293,14 @@ struct Told {
 }
 
 async fn ask(sink: &Remote<Sink>, number: u64) -> Result<(), Failure> {
-    let answer = sink.send(Ask(Note::new(number, SMALL))).await;
+    check(request(sink, number).await, number)
+}
+
+fn request(sink: &Remote<Sink>, number: u64) -> Request<Ask> {
+    sink.send(Ask(Note::new(number, SMALL)))
+}
+
+fn check(answer: Result<Note, SendError<Ask>>, number: u64) -> Result<(), Failure> {
     let note = answer.map_err(Failure::ours("asking"))?;
     if note.number == number && note.payload.len() == SMALL - size_of::<u64>() {
         Ok(())

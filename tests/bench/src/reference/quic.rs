@@ -6,10 +6,12 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use quinn::{
-    Endpoint, EndpointConfig, MtuDiscoveryConfig, TokioRuntime, TransportConfig, VarInt,
+    AckFrequencyConfig, Endpoint, EndpointConfig, MtuDiscoveryConfig, TokioRuntime,
+    TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -86,6 +88,11 @@ fn transport(mtu: u16) -> Arc<TransportConfig> {
     config.send_window(u64::from(2 * LANES * STREAM_WINDOW + CONTROL_RESERVE));
     config.allow_spin(false);
     config.datagram_receive_buffer_size(None);
+    // As a link has them: see `transport-quic/src/settings.rs`.
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(8));
+    acks.max_ack_delay(Some(Duration::from_millis(5)));
+    config.ack_frequency_config(Some(acks));
     let discovery = (mtu > 1200).then(|| {
         let mut discovery = MtuDiscoveryConfig::default();
         discovery.upper_bound(mtu);
