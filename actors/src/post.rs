@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use actogen_runtime::{
     Context, Encoded, KnownWay, PostError, Way,
-    core::{Dead, DeadReason, Handle, Handled},
+    core::{Dead, DeadReason, Handle, Handled, limits::FRAGMENT, wire::TAG},
     envelope::Outcome,
 };
+
+use bytes::Bytes;
 
 use crate::{
     address::{DecodingScope, Reach},
@@ -23,10 +25,10 @@ pub(crate) enum Attempt<M> {
     Failed(SendError<M>),
 }
 
-/// A message, with its encoded form if that was made already.
+/// A message, with its tag and its encoded form if that was made already.
 pub(crate) struct Parcel<M> {
     message: M,
-    encoded: Option<Vec<u8>>,
+    encoded: Option<Bytes>,
 }
 
 impl Reach {
@@ -39,13 +41,13 @@ impl Reach {
         self.attempt(parcel.message, parcel.encoded, reply)
     }
 
-    /// Posts a message, if it finds a way and room. `encoded` is its encoded form, if that was made already.
+    /// Posts a message, if it finds a way and room. `encoded` is its tag and its encoded form, if that was made already.
     ///
     /// The message is not made part of anything else on its way through here: to move it costs as much as to encode it.
     pub(crate) fn attempt<M: RemoteMessage>(
         &self,
         message: M,
-        encoded: Option<Vec<u8>>,
+        encoded: Option<Bytes>,
         reply: Option<Handle>,
     ) -> Attempt<M> {
         let Some(context) = &self.context else {
@@ -66,14 +68,19 @@ impl Reach {
             return Attempt::Posted;
         }
         let (posted, encoded) = match encoded {
-            Some(body) => (Ok(post_encoded::<M>(context, known, &body, reply)), Some(body)),
-            None => scratch::with(|body| {
-                if let Err(error) = message.encode(M::CODEC, body) {
+            Some(encoded) => (Ok(post_again::<M>(context, known, &encoded, reply)), Some(encoded)),
+            None => scratch::with(|encoded| {
+                encoded.extend_from_slice(&M::TAG.get().to_le_bytes());
+                if let Err(error) = message.encode(M::CODEC, encoded) {
                     return (Err(error), None);
                 }
-                let posted = post_encoded::<M>(context, known, body, reply);
-                let encoded = (posted == Err(PostError::Full)).then(|| body.clone());
-                (Ok(posted), encoded)
+                if encoded.len() > FRAGMENT {
+                    let encoded = Bytes::from(std::mem::take(encoded));
+                    return (Ok(post_again::<M>(context, known, &encoded, reply)), Some(encoded));
+                }
+                let posted = post_short::<M>(context, known, encoded, reply);
+                let is_full = posted == Err(PostError::Full);
+                (Ok(posted), is_full.then(|| Bytes::copy_from_slice(encoded)))
             }),
         };
         let dead = match posted {
@@ -177,11 +184,25 @@ impl Reach {
     }
 }
 
-fn post_encoded<M: RemoteMessage>(
+fn post_again<M: RemoteMessage>(
     context: &Context,
     known: &mut KnownWay,
-    body: &[u8],
+    encoded: &Bytes,
     reply: Option<Handle>,
 ) -> Result<(), PostError> {
-    context.post_known(known, Encoded { tag: M::TAG.get(), codec: M::CODEC.number(), body }, reply)
+    if encoded.len() > FRAGMENT {
+        context.post_long(known, M::CODEC.number(), encoded.clone(), reply)
+    } else {
+        post_short::<M>(context, known, encoded, reply)
+    }
+}
+
+fn post_short<M: RemoteMessage>(
+    context: &Context,
+    known: &mut KnownWay,
+    encoded: &[u8],
+    reply: Option<Handle>,
+) -> Result<(), PostError> {
+    let (tag, codec, body) = (M::TAG.get(), M::CODEC.number(), &encoded[TAG..]);
+    context.post_known(known, Encoded { tag, codec, body }, reply)
 }

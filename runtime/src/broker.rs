@@ -16,6 +16,7 @@ use crate::{
     context::Context,
     enrol,
     forward::{self, Inbound},
+    lane::Taken,
     link::LinkState,
     opening::{self, Opened},
     router::{Attach, Routing},
@@ -174,8 +175,12 @@ async fn end(context: &Context, link: &Arc<LinkState>, mut readers: tokio::task:
 
 async fn write(link: Arc<LinkState>, stream: StreamId, mut writer: Box<dyn StreamWriter>) {
     let lane = link.lane(stream);
-    while let Some(chunk) = lane.take().await {
-        if writer.write(chunk).await.is_err() {
+    while let Some(Taken { frames, fragment }) = lane.take().await {
+        let mut written = writer.write(frames).await;
+        if let Some(fragment) = fragment.filter(|_| written.is_ok()) {
+            written = writer.write(fragment).await;
+        }
+        if written.is_err() {
             lane.close(true);
             break;
         }

@@ -94,6 +94,8 @@ impl Drop for Call {
     }
 }
 impl Context {
+    /// Begins to wait for an answer from an address. The answer comes on the lane of `serves`, the mailbox that asks, so that it
+    /// keeps its place among that mailbox's messages; without one, on the lane of the mailbox that is asked.
     ///
     /// # Errors
     /// The dead reply `Congested` when as many calls wait as may.

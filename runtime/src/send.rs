@@ -7,6 +7,8 @@ use actogen_core::{
     wire::TAG,
 };
 
+use bytes::Bytes;
+
 use crate::{
     context::Context,
     envelope::{Body, ENVELOPE_OVERHEAD, Envelope, ReplyPort},
@@ -97,10 +99,7 @@ impl Context {
         message: Encoded<'_>,
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
-        let Way::Away(way) = &known.way else {
-            let text = "a mailbox of this context takes values, not bytes".into();
-            return Err(PostError::Dead(self.dead(DeadReason::NoRoute, text)));
-        };
+        let Way::Away(way) = &known.way else { return Err(self.takes_values()) };
         if reply.is_some() || message.body.len() + TAG > FRAGMENT {
             return self.post_away(way, message, reply);
         }
@@ -114,6 +113,33 @@ impl Context {
             }
         };
         lane.append_alike(pair, head, message.body).map_err(|error| self.not_posted(way, error))
+    }
+
+    /// As [`Self::post_known`], for a message that is longer than a fragment, tag included. `payload` is its tag and its body, and is
+    /// not copied.
+    ///
+    /// # Errors
+    /// [`PostError`]: the message has not left.
+    pub fn post_long(
+        &self,
+        known: &KnownWay,
+        codec: u8,
+        payload: Bytes,
+        reply: Option<Handle>,
+    ) -> Result<(), PostError> {
+        let Way::Away(way) = &known.way else { return Err(self.takes_values()) };
+        self.may_post(way, payload.get(TAG..).unwrap_or_default())?;
+        let AwayLink { link, to } = way;
+        link.lane(to.handle.stream())
+            .append_long((to.context, to.handle), &way.header(codec, reply), payload)
+            .map_err(|error| self.not_posted(way, error))?;
+        self.count_sent(1);
+        Ok(())
+    }
+
+    fn takes_values(&self) -> PostError {
+        let text = "a mailbox of this context takes values, not bytes".into();
+        PostError::Dead(self.dead(DeadReason::NoRoute, text))
     }
 
     /// Whether a message may leave now: nobody has asked for a pause, and it is not too large for the way.
@@ -144,8 +170,6 @@ impl Context {
         way.link.lane(way.to.handle.stream()).wait_for_room().await;
     }
 
-    /// Begins to wait for an answer from an address. The answer comes on the lane of `serves`, the mailbox that asks, so that it
-    /// keeps its place among that mailbox's messages; without one, on the lane of the mailbox that is asked.
     /// Posts one of the runtime's own requests, which quotas of their own bound and no lane refuses.
     pub(crate) fn post_own(
         &self,

@@ -58,14 +58,21 @@ pub struct Run {
 /// # Panics
 /// If the parts together are longer than [`crate::limits::FRAGMENT`] plus a tag: the caller fragments first.
 pub fn put_frame(header: &Header, payload: &[&[u8]], out: &mut Vec<u8>) {
-    let mut head = [0_u8; MAX_HEADER];
-    let head_len = header.encode(&mut head);
-    let body_len: usize = payload.iter().map(|part| part.len()).sum();
-    put_len(head_len + body_len, out);
-    out.extend_from_slice(&head[..head_len]);
+    put_head(header, payload.iter().map(|part| part.len()).sum(), out);
     for part in payload {
         out.extend_from_slice(part);
     }
+}
+
+/// Appends a frame up to its payload, which is to follow it on the stream and has this many bytes.
+///
+/// # Panics
+/// As [`put_frame`].
+pub fn put_head(header: &Header, payload: usize, out: &mut Vec<u8>) {
+    let mut head = [0_u8; MAX_HEADER];
+    let len = header.encode(&mut head);
+    put_len(len + payload, out);
+    out.extend_from_slice(&head[..len]);
 }
 
 /// Appends a frame whose header and tag are encoded already. Gives where they lie in `out`, for those that may be repeated.

@@ -15,7 +15,9 @@ pub mod header;
 mod reader;
 pub mod varint;
 
-pub use frame::{Frame, Placed, Run, TAG, next_of_run, put_frame, put_framed, put_repeated};
+pub use frame::{
+    Frame, Placed, Run, TAG, next_of_run, put_frame, put_framed, put_head, put_repeated,
+};
 pub use header::{Destination, FragmentField, Header, Kind, TraceContext};
 pub use reader::FrameReader;
 
