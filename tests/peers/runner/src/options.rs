@@ -10,6 +10,9 @@ use crate::peer::{PEERS, Peer};
 /// In this environment, as in CI, what is skipped is a failure.
 const REQUIRE_ALL: &str = "ACTOGEN_REQUIRE_ALL";
 
+/// What `actogen-bench` takes.
+const MTU_RANGE: std::ops::RangeInclusive<i64> = 1200..=6550;
+
 /// Measures Actogen beside other actor systems: the same work on each of them, in turns, over the loopback.
 ///
 /// Builds all of them first. A round is one turn of each work: ours, then each peer's. A figure is the median of the rounds, a ratio
@@ -17,7 +20,7 @@ const REQUIRE_ALL: &str = "ACTOGEN_REQUIRE_ALL";
 ///
 /// Exit codes: 0 all was measured, 1 something failed (or was skipped, with ACTOGEN_REQUIRE_ALL=1), 2 usage.
 #[derive(Debug, Parser)]
-#[command(name = "tests/peers/run", after_help = names())]
+#[command(name = "tests/peers/run", bin_name = "tests/peers/run", after_help = names())]
 struct Arguments {
     /// Print lines of JSON
     #[arg(long)]
@@ -34,6 +37,9 @@ struct Arguments {
     /// Where Actogen's I/O runs
     #[arg(long, value_enum, default_value_t = Placement::Threads)]
     placement: Placement,
+    /// The largest datagram that Actogen's QUIC may try, in bytes; `actogen-bench` has a default
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(MTU_RANGE))]
+    mtu: Option<u16>,
     /// Build, and measure nothing
     #[arg(long)]
     build_only: bool,
@@ -67,6 +73,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     pub(crate) lasts: Duration,
     pub(crate) placement: Placement,
+    pub(crate) mtu: Option<u16>,
     pub(crate) build_only: bool,
     pub(crate) require_all: bool,
 }
@@ -98,6 +105,7 @@ impl Options {
             rounds: arguments.rounds.into(),
             lasts: arguments.seconds,
             placement: arguments.placement,
+            mtu: arguments.mtu,
             build_only: arguments.build_only,
             require_all: std::env::var(REQUIRE_ALL).is_ok_and(|value| value == "1"),
         })
@@ -148,6 +156,7 @@ mod tests {
         assert_eq!((options.rounds, options.lasts), (5, Duration::from_secs(2)));
         assert_eq!(options.placement, Placement::Threads);
         assert!(!options.json && !options.build_only);
+        assert_eq!(options.mtu, None);
     }
 
     #[test]
@@ -169,9 +178,15 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("no peer and no measure `tell65`"), "{text}");
         assert!(text.contains("kameo") && text.contains("tell1k"), "{text}");
-        for line in
-            ["run --rounds 0", "run --seconds 0", "run --seconds NaN", "run elfo", "run --only"]
-        {
+        for line in [
+            "run --rounds 0",
+            "run --seconds 0",
+            "run --seconds NaN",
+            "run elfo",
+            "run --only",
+            "run --mtu 1199",
+            "run --mtu 6551",
+        ] {
             assert_eq!(read(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, process::Command, time::Duration
 use measure::{PATIENCE, work::Work};
 use serde_json::Value;
 
-use crate::{Error, options::Placement, process::Processes};
+use crate::{
+    Error,
+    options::{Options, Placement},
+    process::Processes,
+};
 
 /// What hides our messages from others, where they leave the process.
 pub(crate) const ENCRYPTED: &str = "TLS 1.3";
@@ -19,6 +23,7 @@ const ATTEMPTS: usize = 3;
 pub(crate) struct Ours {
     program: PathBuf,
     placement: Placement,
+    mtu: Option<u16>,
     /// Measures by name, with the suite of each.
     suites: BTreeMap<String, String>,
 }
@@ -39,14 +44,14 @@ impl Ours {
     pub(crate) fn new(
         processes: &Processes,
         program: PathBuf,
-        placement: Placement,
+        options: &Options,
     ) -> Result<Self, Error> {
         let finished = processes.run(Command::new(&program).arg("--help"), PATIENCE, true)?;
         let suites = suites(&finished.lines);
         if suites.is_empty() {
             return Err("`actogen-bench --help` names no measure".into());
         }
-        Ok(Self { program, placement, suites })
+        Ok(Self { program, placement: options.placement, mtu: options.mtu, suites })
     }
 
     /// The suite that has all of a work's measures, if one does.
@@ -74,6 +79,7 @@ impl Ours {
             let mut command = Command::new(&self.program);
             command.args([suite, "--json", "--rounds", "1", "--seconds", &seconds]);
             command.args(["--placement", self.placement.name(), "--only", &names.join(",")]);
+            command.args(self.mtu.map(|mtu| format!("--mtu={mtu}")));
             let finished = processes.run(&mut command, lasts * 20 + PATIENCE * 4, true)?;
             if finished.status.success() {
                 return read(&finished.lines, &names);
@@ -148,6 +154,7 @@ mod tests {
         let ours = |names: &[&str]| Ours {
             program: PathBuf::new(),
             placement: Placement::Inline,
+            mtu: None,
             suites: names.iter().map(|name| ((*name).to_owned(), "remote".to_owned())).collect(),
         };
         let work = Work::find("ask64").unwrap();

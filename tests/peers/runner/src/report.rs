@@ -47,7 +47,7 @@ impl fmt::Display for Trouble {
         match self {
             Self::Skipped { peer, why } => write!(f, "SKIPPED {peer}: {why}"),
             Self::Failed { peer, why } => write!(f, "FAILED {peer}: {why}"),
-            Self::Without { who, work, why } => write!(f, "left out {who} {}: {why}", work.name),
+            Self::Without { who, work, why } => write!(f, "left out {who}: {}: {why}", work.name),
         }
     }
 }
@@ -210,12 +210,33 @@ fn rest(results: &Results, troubles: &[Trouble]) -> String {
         let peer = measured.and_then(|m| m.peers.iter().find(|p| p.peer.name == demand.peer));
         demand.verdict(peer.and_then(|peer| ratio(&peer.rounds)))
     });
-    let troubles = troubles.iter().map(Trouble::to_string);
-    for line in demands.chain(troubles) {
+    for line in demands.chain(named(troubles)) {
         text.push_str(&line);
         text.push('\n');
     }
     format!("\n{text}")
+}
+
+/// A line for each trouble; works that somebody does not do for one and the same reason stand in one.
+fn named(troubles: &[Trouble]) -> Vec<String> {
+    let mut without: Vec<(&str, &str, Vec<&str>)> = Vec::new();
+    let mut lines = Vec::new();
+    for trouble in troubles {
+        let Trouble::Without { who, work, why } = trouble else {
+            lines.push(trouble.to_string());
+            continue;
+        };
+        match without.iter_mut().find(|(other, reason, _)| other == who && reason == why) {
+            Some((_, _, works)) => works.push(work.name),
+            None => without.push((who, why, vec![work.name])),
+        }
+    }
+    lines.extend(
+        without
+            .iter()
+            .map(|(who, why, works)| format!("left out {who}: {}: {why}", works.join(", "))),
+    );
+    lines
 }
 
 impl OfPeer {
@@ -350,11 +371,18 @@ mod tests {
         let troubles = [
             Trouble::Skipped { peer: "erlang", why: "`erl` is not installed".into() },
             Trouble::Without { who: "elfo", work: Work::find("ask64").unwrap(), why: "so".into() },
+            Trouble::Without {
+                who: "actix",
+                work: Work::find("tell64").unwrap(),
+                why: "so".into(),
+            },
+            Trouble::Without { who: "elfo", work: Work::find("tell1k").unwrap(), why: "so".into() },
         ];
         let text = rest(&results(), &troubles);
         for part in [
             "SKIPPED erlang: `erl` is not installed\n",
-            "left out elfo ask64: so\n",
+            "left out elfo: ask64, tell1k: so\n",
+            "left out actix: tell64: so\n",
             "tell64 at least 3 times that of elfo: DOES NOT HOLD (2.50)\n",
             "tell64 at least 5 times that of erlang: not measured\n",
         ] {

@@ -66,7 +66,7 @@ impl<'a> Run<'a> {
         built: Vec<Built>,
         troubles: &mut Vec<Trouble>,
     ) -> Result<Self, Error> {
-        let ours = Ours::new(processes, ours, options.placement)?;
+        let ours = Ours::new(processes, ours, options)?;
         let mut peers = Vec::new();
         for built in built {
             let peer = built.peer.name;
