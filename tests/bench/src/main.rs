@@ -2,20 +2,24 @@
 //!
 //! | room | concept |
 //! |---|---|
-//! | `options`, `report` | the command line; what is put out |
-//! | `suite`, `remote` | what can be measured |
+//! | `options`, `report`, `page` | the command line; what is put out, and drawn |
+//! | `suite`, `rounds` | what can be measured, and how often |
+//! | `local`, `remote` | the suites |
 //! | `workload`, `note` | the work that both do, and its message |
 //! | `ours`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
 
 mod allocations;
 mod failure;
+mod local;
 mod note;
 mod options;
 mod ours;
+mod page;
 mod reference;
 mod remote;
 mod report;
+mod rounds;
 mod settings;
 mod statistics;
 mod suite;
@@ -23,6 +27,7 @@ mod workload;
 
 use std::process::ExitCode;
 
+use failure::Failure;
 use options::Options;
 use report::Report;
 
@@ -39,12 +44,18 @@ fn main() -> ExitCode {
 }
 
 fn bench() -> ExitCode {
-    let Options { suite, plan, json } = match Options::read(std::env::args_os()) {
+    let Options { suite, plan, json, html } = match Options::read(std::env::args_os()) {
         Ok(options) => options,
         Err(error) => error.exit(),
     };
     let mut report = Report::new(suite.name, plan.settings, json);
-    done((suite.run)(&plan, &mut report))
+    done((suite.run)(&plan, &mut report).and_then(|()| {
+        match html {
+            Some(file) => std::fs::write(file, report.page())
+                .map_err(|error| Failure::System("writing the page of --html", error)),
+            None => Ok(()),
+        }
+    }))
 }
 
 fn done(result: Result<(), impl std::fmt::Display>) -> ExitCode {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
@@ -21,6 +21,9 @@ struct Arguments {
     /// Print lines of JSON
     #[arg(long)]
     json: bool,
+    /// Draw what was measured, as a page of its own
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How often both do each work
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
@@ -43,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) suite: &'static Suite,
     pub(crate) plan: Plan,
     pub(crate) json: bool,
+    /// The file to draw into.
+    pub(crate) html: Option<PathBuf>,
 }
 
 impl Options {
@@ -61,7 +66,7 @@ impl Options {
             let there: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
             refuse(format!("there is no suite `{}`: there is {}", arguments.suite, list(&there)))
         })?;
-        let names: Vec<_> = suite.measures().map(|measure| measure.name).collect();
+        let names: Vec<_> = (suite.measures)().iter().map(|measure| measure.name).collect();
         if let Some(unknown) = arguments.only.iter().find(|name| !names.contains(&name.as_str())) {
             let (suite, there) = (suite.name, list(&names));
             return Err(refuse(format!("`{suite}` has no measure `{unknown}`: there is {there}")));
@@ -72,7 +77,7 @@ impl Options {
             only: arguments.only,
             settings: Settings::new(arguments.placement, arguments.mtu),
         };
-        Ok(Self { suite, plan, json: arguments.json })
+        Ok(Self { suite, plan, json: arguments.json, html: arguments.html })
     }
 }
 
@@ -91,7 +96,7 @@ fn list(names: &[&str]) -> String {
 
 fn suites() -> String {
     let suite = |suite: &Suite| {
-        let measures: Vec<_> = suite.measures().map(|measure| measure.name).collect();
+        let measures: Vec<_> = (suite.measures)().iter().map(|measure| measure.name).collect();
         format!("\n  {}: {}\n      {}", suite.name, suite.about, list(&measures))
     };
     format!("Suites:{}", SUITES.iter().map(suite).collect::<String>())
@@ -113,18 +118,18 @@ mod tests {
     fn the_command_line_has_its_defaults() {
         let options = read("actogen-bench remote").unwrap();
         assert_eq!(options.suite.name, "remote");
-        assert!(!options.json);
+        assert!(!options.json && options.html.is_none());
         assert_eq!(options.plan.rounds, 5);
         assert_eq!(options.plan.lasts, Duration::from_secs(2));
         assert_eq!(options.plan.settings.placement, Placement::Threads);
         assert_eq!(options.plan.settings.mtu, 1452);
-        assert!(options.suite.measures().all(|measure| options.plan.wants(measure)));
+        assert!((options.suite.measures)().into_iter().all(|measure| options.plan.wants(measure)));
     }
 
     #[test]
     fn every_option_is_heard() {
         let options = read(
-            "actogen-bench remote --json --rounds 1 --seconds 0.2 --only tell64,bulk1m --placement inline --mtu 6500",
+            "actogen-bench remote --json --rounds 1 --seconds 0.2 --only tell64,bulk1m --placement inline --mtu 6500 --html out.html",
         )
         .unwrap();
         assert!(options.json);
@@ -132,9 +137,9 @@ mod tests {
         assert_eq!(options.plan.lasts, Duration::from_millis(200));
         assert_eq!(options.plan.settings.placement, Placement::Inline);
         assert_eq!(options.plan.settings.mtu, 6500);
-        let wanted: Vec<_> = options
-            .suite
-            .measures()
+        assert_eq!(options.html, Some("out.html".into()));
+        let wanted: Vec<_> = (options.suite.measures)()
+            .into_iter()
             .filter(|measure| options.plan.wants(measure))
             .map(|measure| measure.name)
             .collect();
@@ -144,9 +149,9 @@ mod tests {
     #[test]
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
-            refusal("actogen-bench local").contains("no suite `local`: there is remote"),
+            refusal("actogen-bench journal").contains("no suite `journal`: there is local, remote"),
             "{}",
-            refusal("actogen-bench local")
+            refusal("actogen-bench journal")
         );
         let text = refusal("actogen-bench remote --only tell64,tell65");
         assert!(text.contains("no measure `tell65`: there is tell64, tell1k, ask64_p50"), "{text}");
@@ -157,7 +162,7 @@ mod tests {
             "actogen-bench remote --seconds NaN",
             "actogen-bench remote --mtu 1199",
             "actogen-bench remote --mtu 6551",
-            "actogen-bench remote --html out.html",
+            "actogen-bench remote --html",
             "actogen-bench remote --placement elsewhere",
         ] {
             assert_eq!(read(line).err().unwrap().exit_code(), 2, "{line}");

@@ -17,7 +17,7 @@ use crate::{
     failure::Failure,
     note::{LARGE, Note, SMALL},
     settings::{Placement, Settings},
-    workload::{IN_FLIGHT, Span, Workload, latencies, stride},
+    workload::{IN_FLIGHT, Outcome, Span, Workload, latencies, stride},
 };
 
 /// By these variables the child hears of the settings.
@@ -126,6 +126,38 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     actix::System::new().block_on(work)
 }
 
+/// A root context that listens on the loopback.
+///
+/// # Errors
+/// [`Failure::Ours`].
+pub(crate) async fn root(settings: Settings) -> Result<Context, Failure> {
+    let mesh = Mesh::fresh("bench.local").map_err(Failure::ours("making a mesh"))?;
+    let broker = match settings.placement {
+        Placement::Inline => Broker::Inline,
+        Placement::Threads => Broker::Thread,
+    };
+    Context::builder()
+        .limits(Limits::default())
+        .mesh(mesh)
+        .listen("127.0.0.1:0")
+        .placement(broker)
+        .quic(|options| options.mtu = Mtu::UpTo(settings.mtu))
+        .start()
+        .await
+        .map_err(Failure::ours("starting a context"))
+}
+
+/// A child process of a context, with the same settings.
+///
+/// # Errors
+/// [`Failure::Ours`].
+pub(crate) async fn child(context: &Context, settings: Settings) -> Result<Child, Failure> {
+    let launch = Launch::local()
+        .env(PLACEMENT, settings.placement.name())
+        .env(MTU, settings.mtu.to_string());
+    context.launch(launch).await.map_err(Failure::ours("launching a child"))
+}
+
 /// Two contexts in two processes, and an actor in the second.
 #[derive(Debug)]
 pub(crate) struct Ours {
@@ -140,24 +172,8 @@ impl Ours {
     /// # Errors
     /// [`Failure::Ours`].
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
-        let mesh = Mesh::fresh("bench.local").map_err(Failure::ours("making a mesh"))?;
-        let broker = match settings.placement {
-            Placement::Inline => Broker::Inline,
-            Placement::Threads => Broker::Thread,
-        };
-        let context = Context::builder()
-            .limits(Limits::default())
-            .mesh(mesh)
-            .listen("127.0.0.1:0")
-            .placement(broker)
-            .quic(|options| options.mtu = Mtu::UpTo(settings.mtu))
-            .start()
-            .await
-            .map_err(Failure::ours("starting a context"))?;
-        let launch = Launch::local()
-            .env(PLACEMENT, settings.placement.name())
-            .env(MTU, settings.mtu.to_string());
-        let child = context.launch(launch).await.map_err(Failure::ours("launching a child"))?;
+        let context = root(settings).await?;
+        let child = child(&context, settings).await?;
         let sink = child.spawn::<Sink>(()).await.map_err(Failure::ours("spawning an actor"))?;
         Ok(Self { context, _child: child, sink })
     }
@@ -170,16 +186,16 @@ impl Ours {
         &self,
         workload: Workload,
         lasts: Duration,
-    ) -> Result<Vec<f64>, Failure> {
+    ) -> Result<Outcome, Failure> {
         let work = async {
             match workload {
                 Workload::Tell(bytes) => {
                     let told = self.tell(bytes, lasts).await?;
-                    Ok(vec![told.rate])
+                    Ok(told.rate.into())
                 }
                 Workload::Bulk => {
                     let told = self.tell(size_of::<u64>() + LARGE, lasts).await?;
-                    Ok(vec![told.rate * LARGE as f64 / 1e6])
+                    Ok((told.rate * LARGE as f64 / 1e6).into())
                 }
                 Workload::Allocations => {
                     self.sink.send(Count).await.map_err(Failure::ours("counting"))?;
@@ -187,7 +203,7 @@ impl Ours {
                     let told = self.tell(SMALL, lasts).await?;
                     let here = allocations::stop();
                     let there = self.sink.send(Counted).await.map_err(Failure::ours("counting"))?;
-                    Ok(vec![(here + there) as f64 / told.messages as f64])
+                    Ok(((here + there) as f64 / told.messages as f64).into())
                 }
                 Workload::Ask => self.ask(lasts).await,
                 Workload::AskInFlight => self.ask_in_flight(lasts).await,
@@ -230,7 +246,7 @@ impl Ours {
         Ok(Told { messages, rate })
     }
 
-    async fn ask(&self, lasts: Duration) -> Result<Vec<f64>, Failure> {
+    async fn ask(&self, lasts: Duration) -> Result<Outcome, Failure> {
         let span = Span::of(lasts);
         let mut times = Vec::new();
         while !span.is_over() {
@@ -238,10 +254,10 @@ impl Ours {
             ask(&self.sink, times.len() as u64).await?;
             times.push(began.elapsed().as_nanos() as u64);
         }
-        Ok(latencies(times).unwrap_or_default())
+        Ok(latencies(times))
     }
 
-    async fn ask_in_flight(&self, lasts: Duration) -> Result<Vec<f64>, Failure> {
+    async fn ask_in_flight(&self, lasts: Duration) -> Result<Outcome, Failure> {
         let span = Span::of(lasts);
         // In one task and in turn, as in the reference: what tasks cost is not measured here.
         let mut requests = VecDeque::with_capacity(IN_FLIGHT);
@@ -256,7 +272,7 @@ impl Ours {
                 answered += 1;
             }
         }
-        Ok(vec![span.rate(answered)])
+        Ok(span.rate(answered).into())
     }
 
     /// Ends both contexts.

@@ -1,24 +1,28 @@
 //! Suite `remote`: two processes on the loopback, Actogen's and the reference's in turns.
 
-use std::time::Duration;
-
 use crate::{
     failure::Failure,
     note::{MEDIUM, SMALL},
     ours::Ours,
     reference::{Check, Reference},
     report::Report,
-    statistics::{Round, Summary},
-    suite::{Better, Measure, Plan, Step, Suite},
+    rounds,
+    suite::{Better, Measure, Plan, Suite},
     workload::Workload,
 };
 
 pub(crate) const SUITE: Suite = Suite {
     name: "remote",
     about: "one actor tells and asks another, in a child process on the loopback",
-    steps: STEPS,
+    measures: || STEPS.iter().flat_map(|step| step.measures).collect(),
     run,
 };
+
+/// A work, and the measures that its figures are, in their order.
+struct Step {
+    workload: Workload,
+    measures: &'static [Measure],
+}
 
 const FRAMED: &str = "bare quinn, framed";
 
@@ -29,7 +33,8 @@ const STEPS: &[Step] = &[
             name: "tell64",
             unit: "messages/s",
             better: Better::Higher,
-            reference: FRAMED,
+            reference: Some(FRAMED),
+            floor: None,
         }],
     },
     Step {
@@ -38,7 +43,8 @@ const STEPS: &[Step] = &[
             name: "tell1k",
             unit: "messages/s",
             better: Better::Higher,
-            reference: FRAMED,
+            reference: Some(FRAMED),
+            floor: None,
         }],
     },
     Step {
@@ -48,13 +54,15 @@ const STEPS: &[Step] = &[
                 name: "ask64_p50",
                 unit: "us",
                 better: Better::Lower,
-                reference: "bare quinn, echo",
+                reference: Some("bare quinn, echo"),
+                floor: None,
             },
             Measure {
                 name: "ask64_p99",
                 unit: "us",
                 better: Better::Lower,
-                reference: "bare quinn, echo",
+                reference: Some("bare quinn, echo"),
+                floor: None,
             },
         ],
     },
@@ -64,7 +72,8 @@ const STEPS: &[Step] = &[
             name: "ask64_x64",
             unit: "requests/s",
             better: Better::Higher,
-            reference: "bare quinn, 64 in flight",
+            reference: Some("bare quinn, 64 in flight"),
+            floor: None,
         }],
     },
     Step {
@@ -73,7 +82,8 @@ const STEPS: &[Step] = &[
             name: "bulk1m",
             unit: "MB/s",
             better: Better::Higher,
-            reference: "bare quinn, owned MiB",
+            reference: Some("bare quinn, owned MiB"),
+            floor: None,
         }],
     },
     Step {
@@ -82,7 +92,8 @@ const STEPS: &[Step] = &[
             name: "allocs_per_tell",
             unit: "allocations",
             better: Better::Lower,
-            reference: FRAMED,
+            reference: Some(FRAMED),
+            floor: None,
         }],
     },
 ];
@@ -104,9 +115,12 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     ));
     check.enforce()?;
     let ours = Ours::start(plan.settings).await?;
-    for step in SUITE.steps {
-        if step.measures.iter().any(|measure| plan.wants(measure)) {
-            take(plan, report, step, &ours, &reference, of_tcp).await?;
+    report.reference_is_quic(of_tcp);
+    for Step { workload, measures } in STEPS {
+        if plan.wants_any(*measures) {
+            let ours = async |lasts| ours.run(*workload, lasts).await;
+            let reference = async |lasts| reference.run(*workload, lasts).await;
+            rounds::take(plan, report, measures, ours, reference).await?;
         }
     }
     ours.end().await;
@@ -114,40 +128,15 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn take(
-    plan: &Plan,
-    report: &mut Report,
-    step: &Step,
-    ours: &Ours,
-    reference: &Reference,
-    of_tcp: f64,
-) -> Result<(), Failure> {
-    let Step { workload, measures } = step;
-    let names: Vec<_> = measures.iter().map(|measure| measure.name).collect();
-    let names = names.join(", ");
-    let warm_up = (plan.lasts / 4).max(Duration::from_millis(50));
-    ours.run(*workload, warm_up).await?;
-    reference.run(*workload, warm_up).await?;
-    let mut rounds = vec![Vec::with_capacity(plan.rounds); workload.figures()];
-    for round in 1..=plan.rounds {
-        report.progress(&format!("{names}: round {round} of {}", plan.rounds));
-        let values = ours.run(*workload, plan.lasts).await?;
-        let references = reference.run(*workload, plan.lasts).await?;
-        for (measure, (value, reference)) in
-            rounds.iter_mut().zip(values.into_iter().zip(references))
-        {
-            measure.push(Round { value, reference });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_figure_has_its_measure() {
+        for Step { workload, measures } in STEPS {
+            let figures = if *workload == Workload::Ask { 2 } else { 1 };
+            assert_eq!(measures.len(), figures, "{workload:?}");
         }
     }
-    for (measure, rounds) in measures.iter().zip(&rounds) {
-        let summary = Summary::of(rounds).filter(|summary| summary.n == plan.rounds);
-        let seconds = plan.lasts.as_secs_f64();
-        let summary = summary.ok_or(Failure::Nothing { measure: measure.name, seconds })?;
-        if plan.wants(measure) {
-            report
-                .result(measure, &summary, of_tcp)
-                .map_err(|error| Failure::System("standard output", error))?;
-        }
-    }
-    Ok(())
 }

@@ -20,6 +20,13 @@ pub(crate) struct Summary {
     pub(crate) max: f64,
     /// Rounds.
     pub(crate) n: usize,
+    /// How it compares, where there is something to compare with.
+    pub(crate) compared: Option<Compared>,
+}
+
+/// What a measure's reference gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Compared {
     /// Median of the reference's.
     pub(crate) reference: f64,
     /// Median of the rounds' own ratios, ours over the reference's: what disturbs the machine for longer than a round disturbs both.
@@ -29,20 +36,25 @@ pub(crate) struct Summary {
 impl Summary {
     /// `None` without a round, and where a figure is not a positive number, which no measure can give.
     pub(crate) fn of(rounds: &[Round]) -> Option<Self> {
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        if !rounds.iter().all(|round| positive(round.value) && positive(round.reference)) {
-            return None;
-        }
         let values: Vec<f64> = rounds.iter().map(|round| round.value).collect();
         let references: Vec<f64> = rounds.iter().map(|round| round.reference).collect();
         let ratios: Vec<f64> = rounds.iter().map(|round| round.value / round.reference).collect();
+        let compared =
+            Compared { reference: Self::alone(&references)?.value, ratio: median(&ratios)? };
+        Some(Self { compared: Some(compared), ..Self::alone(&values)? })
+    }
+
+    /// As [`Self::of`], where there is nothing to compare with.
+    pub(crate) fn alone(values: &[f64]) -> Option<Self> {
+        if !values.iter().all(|&x| x.is_finite() && x > 0.0) {
+            return None;
+        }
         Some(Self {
-            value: median(&values)?,
+            value: median(values)?,
             min: values.iter().copied().fold(f64::INFINITY, f64::min),
             max: values.iter().copied().fold(0.0, f64::max),
-            n: rounds.len(),
-            reference: median(&references)?,
-            ratio: median(&ratios)?,
+            n: values.len(),
+            compared: None,
         })
     }
 }
@@ -54,6 +66,30 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let middle = sorted.len() / 2;
     let upper = *sorted.get(middle)?;
     Some(if sorted.len() % 2 == 1 { upper } else { (sorted[middle - 1] + upper) / 2.0 })
+}
+
+/// The shares of all values, in percent, at which a distribution is kept: closer together where the rare ones lie.
+pub(crate) const SHARES: [f64; 17] = [
+    0.0, 1.0, 5.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5,
+    99.9,
+];
+
+/// The values at each of [`SHARES`] (nearest rank); nothing of nothing. Sorts them.
+pub(crate) fn distribution(values: &mut [u64]) -> Vec<u64> {
+    values.sort_unstable();
+    let rank = |share: f64| (values.len() as f64 * share / 100.0).ceil() as usize;
+    SHARES.iter().filter_map(|&share| values.get(rank(share).saturating_sub(1)).copied()).collect()
+}
+
+/// The medians of what several rounds gave for each of [`SHARES`]; nothing where a round gave none.
+pub(crate) fn typical(rounds: &[Vec<f64>]) -> Vec<f64> {
+    (0..SHARES.len())
+        .map_while(|at| {
+            let there: Option<Vec<f64>> =
+                rounds.iter().map(|round| round.get(at).copied()).collect();
+            median(&there?)
+        })
+        .collect()
 }
 
 /// The smallest value that at least `percent` of them do not exceed (nearest rank); `None` of nothing. Sorts them.
@@ -87,6 +123,24 @@ mod tests {
     }
 
     #[test]
+    fn a_distribution_has_a_value_for_each_share() {
+        let mut thousand: Vec<u64> = (1..=1000).rev().collect();
+        let kept = distribution(&mut thousand);
+        assert_eq!(kept.len(), SHARES.len());
+        assert_eq!((kept[0], kept[7], kept[14], kept[16]), (1, 500, 990, 999));
+        assert!(kept.is_sorted() && SHARES.is_sorted());
+        assert_eq!(distribution(&mut []), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn rounds_have_a_typical_distribution_together() {
+        let round = |x: f64| vec![x; SHARES.len()];
+        assert_eq!(typical(&[round(1.0), round(9.0), round(2.0)]), round(2.0));
+        assert_eq!(typical(&[round(1.0), Vec::new()]), Vec::<f64>::new());
+        assert_eq!(typical(&[]), Vec::<f64>::new());
+    }
+
+    #[test]
     fn the_ratio_is_the_median_of_the_rounds_own() {
         // The machine was slow in the second round, for both: a ratio of medians would be 6/10.
         let rounds = [
@@ -97,16 +151,28 @@ mod tests {
         let summary = Summary::of(&rounds).unwrap();
         assert_eq!(
             summary,
-            Summary { value: 6.0, min: 1.0, max: 8.0, n: 3, reference: 10.0, ratio: 0.5 }
+            Summary {
+                value: 6.0,
+                min: 1.0,
+                max: 8.0,
+                n: 3,
+                compared: Some(Compared { reference: 10.0, ratio: 0.5 })
+            }
+        );
+        assert_eq!(
+            Summary::alone(&[6.0, 1.0, 8.0]).unwrap(),
+            Summary { compared: None, ..summary }
         );
     }
 
     #[test]
     fn what_cannot_be_measured_is_no_summary() {
         assert_eq!(Summary::of(&[]), None);
+        assert_eq!(Summary::alone(&[]), None);
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(Summary::of(&[Round { value: bad, reference: 1.0 }]), None);
             assert_eq!(Summary::of(&[Round { value: 1.0, reference: bad }]), None);
+            assert_eq!(Summary::alone(&[1.0, bad]), None);
         }
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{failure::Failure, remote, report::Report, settings::Settings, workload::Workload};
+use crate::{failure::Failure, local, remote, report::Report, settings::Settings};
 
 /// Every suite there is.
-pub(crate) const SUITES: &[Suite] = &[remote::SUITE];
+pub(crate) const SUITES: &[Suite] = &[local::SUITE, remote::SUITE];
 
 /// Whether more or less of a measure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -23,32 +23,24 @@ pub(crate) struct Measure {
     pub(crate) name: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) better: Better,
-    /// What it is compared with.
-    pub(crate) reference: &'static str,
-}
-
-/// A work, and the measures that its figures are, in their order.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(crate) workload: Workload,
-    pub(crate) measures: &'static [Measure],
+    /// What it is compared with; `None` where there is nothing that does the same.
+    pub(crate) reference: Option<&'static str>,
+    /// The ratio that is to be reached: at least, where higher is better, at most, where lower is.
+    pub(crate) floor: Option<f64>,
 }
 
 /// Measures that are taken together.
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    pub(crate) steps: &'static [Step],
+    /// Its measures, in the order in which they are taken.
+    pub(crate) measures: fn() -> Vec<&'static Measure>,
     pub(crate) run: fn(&Plan, &mut Report) -> Result<(), Failure>,
 }
 
 impl Suite {
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
         SUITES.iter().find(|suite| suite.name == name)
-    }
-
-    pub(crate) fn measures(&self) -> impl Iterator<Item = &'static Measure> {
-        self.steps.iter().flat_map(|step| step.measures)
     }
 }
 
@@ -68,6 +60,11 @@ impl Plan {
     pub(crate) fn wants(&self, measure: &Measure) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == measure.name)
     }
+
+    /// Whether any of these is wanted: what is measured together is taken together.
+    pub(crate) fn wants_any<'a>(&self, measures: impl IntoIterator<Item = &'a Measure>) -> bool {
+        measures.into_iter().any(|measure| self.wants(measure))
+    }
 }
 
 #[cfg(test)]
@@ -75,12 +72,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_figure_has_its_measure_and_each_measure_its_name() {
+    fn each_measure_has_its_name() {
         for suite in SUITES {
-            for step in suite.steps {
-                assert_eq!(step.measures.len(), step.workload.figures(), "{:?}", step.workload);
-            }
-            let mut names: Vec<_> = suite.measures().map(|measure| measure.name).collect();
+            let mut names: Vec<_> = (suite.measures)().iter().map(|measure| measure.name).collect();
             let all = names.len();
             names.sort_unstable();
             names.dedup();

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::note::SMALL;
+use crate::{note::SMALL, statistics};
 
-/// A kind of work between two processes. What its figures mean is said by [`Workload::figures`].
+/// A kind of work between two processes. Each gives one figure but [`Workload::Ask`], which gives two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Workload {
     /// One-way messages of this many bytes, as fast as they are taken, until all have been handled.
     Tell(usize),
-    /// Requests of [`SMALL`] bytes, each sent when the one before is answered.
+    /// Requests of [`SMALL`] bytes, each sent when the one before is answered: the 50th and the 99th percentile of their times.
     Ask,
     /// Requests of [`SMALL`] bytes, [`IN_FLIGHT`] unanswered at any time.
     AskInFlight,
@@ -25,17 +25,6 @@ pub(crate) const IN_FLIGHT: usize = 64;
 /// How many messages of this size are sent between two looks at the clock, which costs as much as a small message does.
 pub(crate) fn stride(bytes: usize) -> u64 {
     (64 * SMALL / bytes).max(1) as u64
-}
-
-impl Workload {
-    /// What a run gives, in this order.
-    pub(crate) fn figures(self) -> usize {
-        match self {
-            // The 50th and the 99th percentile.
-            Self::Ask => 2,
-            Self::Tell(_) | Self::AskInFlight | Self::Bulk | Self::Allocations => 1,
-        }
-    }
 }
 
 /// How long a run lasts.
@@ -61,13 +50,30 @@ impl Span {
     }
 }
 
-/// Requests' times, in nanoseconds, as the figures of [`Workload::Ask`] in microseconds.
-pub(crate) fn latencies(mut nanoseconds: Vec<u64>) -> Option<Vec<f64>> {
-    [50, 99]
-        .into_iter()
-        .map(|percent| crate::statistics::percentile(&mut nanoseconds, percent))
-        .map(|time| time.map(|time| time as f64 / 1000.0))
-        .collect()
+/// What a run gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// As many as there are measures.
+    pub(crate) figures: Vec<f64>,
+    /// The distribution of the times that requests took, in microseconds, at [`crate::statistics::SHARES`]; empty where none is kept.
+    pub(crate) distribution: Vec<f64>,
+}
+
+impl From<f64> for Outcome {
+    fn from(figure: f64) -> Self {
+        Self { figures: vec![figure], distribution: Vec::new() }
+    }
+}
+
+/// Requests' times, in nanoseconds, as the outcome of [`Workload::Ask`]: its figures in microseconds, of which there are none without a
+/// request, and the distribution.
+pub(crate) fn latencies(mut nanoseconds: Vec<u64>) -> Outcome {
+    let microseconds = |time: u64| time as f64 / 1000.0;
+    let figures =
+        [50, 99].iter().filter_map(|&percent| statistics::percentile(&mut nanoseconds, percent));
+    let figures = figures.map(microseconds).collect();
+    let distribution = statistics::distribution(&mut nanoseconds);
+    Outcome { figures, distribution: distribution.into_iter().map(microseconds).collect() }
 }
 
 #[cfg(test)]
@@ -84,9 +90,10 @@ mod tests {
 
     #[test]
     fn latencies_are_percentiles_in_microseconds() {
-        let figures = latencies((1..=100).map(|n| n * 1000).collect()).unwrap();
-        assert_eq!(figures, [50.0, 99.0]);
-        assert_eq!(figures.len(), Workload::Ask.figures());
-        assert_eq!(latencies(Vec::new()), None);
+        let outcome = latencies((1..=100).map(|n| n * 1000).collect());
+        assert_eq!(outcome.figures, [50.0, 99.0]);
+        assert_eq!(outcome.distribution.len(), statistics::SHARES.len());
+        assert_eq!(outcome.distribution[7], 50.0);
+        assert_eq!(latencies(Vec::new()), Outcome::default());
     }
 }

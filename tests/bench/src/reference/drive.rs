@@ -17,7 +17,7 @@ use crate::{
     allocations,
     failure::Failure,
     note::{LARGE, Note, SMALL, payload},
-    workload::{IN_FLIGHT, Span, Workload, latencies},
+    workload::{IN_FLIGHT, Outcome, Span, Workload, latencies},
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -28,7 +28,7 @@ pub(super) async fn over_quic(
     workload: Workload,
     write: usize,
     lasts: Duration,
-) -> Result<Vec<f64>, Error> {
+) -> Result<Outcome, Error> {
     match workload {
         Workload::Tell(bytes) => {
             let (mut writer, mut reader) = open(connection, Work::Tell).await?;
@@ -37,7 +37,7 @@ pub(super) async fn over_quic(
             let tally = Tally::read(&mut reader).await?;
             let rate = span.rate(sent);
             Failure::unless_all_came(sent, tally.messages)?;
-            Ok(vec![rate])
+            Ok(rate.into())
         }
         Workload::Allocations => {
             let (mut writer, mut reader) = open(connection, Work::Count).await?;
@@ -46,7 +46,7 @@ pub(super) async fn over_quic(
             let tally = Tally::read(&mut reader).await?;
             let here = allocations::stop();
             Failure::unless_all_came(sent, tally.messages)?;
-            Ok(vec![(here + tally.allocations) as f64 / sent as f64])
+            Ok(((here + tally.allocations) as f64 / sent as f64).into())
         }
         Workload::Bulk => {
             let (writer, mut reader) = open(connection, Work::Bulk).await?;
@@ -55,14 +55,14 @@ pub(super) async fn over_quic(
             let tally = Tally::read(&mut reader).await?;
             let rate = span.rate(sent * LARGE as u64) / 1e6;
             Failure::unless_all_came(sent, tally.messages)?;
-            Ok(vec![rate])
+            Ok(rate.into())
         }
         Workload::Ask => {
             let mut times = Vec::new();
             ask(connection, 1, lasts, |time| times.push(time)).await?;
-            Ok(latencies(times).unwrap_or_default())
+            Ok(latencies(times))
         }
-        Workload::AskInFlight => Ok(vec![ask(connection, IN_FLIGHT, lasts, drop).await?]),
+        Workload::AskInFlight => Ok(ask(connection, IN_FLIGHT, lasts, drop).await?.into()),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::{
     note::SMALL,
     settings::{Placement, Settings},
     statistics::median,
-    workload::Workload,
+    workload::{Outcome, Workload},
 };
 
 /// Bytes written at once, of which the fastest is taken.
@@ -66,7 +66,7 @@ enum Job {
 struct Order {
     job: Job,
     lasts: Duration,
-    answer: oneshot::Sender<Result<Vec<f64>, Error>>,
+    answer: oneshot::Sender<Result<Outcome, Error>>,
 }
 
 /// Both processes of the reference, at rest until asked.
@@ -162,7 +162,7 @@ impl Reference {
         &self,
         workload: Workload,
         lasts: Duration,
-    ) -> Result<Vec<f64>, Failure> {
+    ) -> Result<Outcome, Failure> {
         self.order(Job::Quic { workload, write: self.write }, lasts).await
     }
 
@@ -175,10 +175,11 @@ impl Reference {
     }
 
     async fn figure(&self, job: Job, lasts: Duration) -> Result<f64, Failure> {
-        self.order(job, lasts).await.map(|figures| figures.first().copied().unwrap_or_default())
+        let outcome = self.order(job, lasts).await?;
+        Ok(outcome.figures.first().copied().unwrap_or_default())
     }
 
-    async fn order(&self, job: Job, lasts: Duration) -> Result<Vec<f64>, Failure> {
+    async fn order(&self, job: Job, lasts: Duration) -> Result<Outcome, Failure> {
         let over = if matches!(job, Job::Tcp { .. }) { "TCP" } else { "quinn" };
         let failed = |why: String| Failure::Reference { over, why };
         let (answer, answered) = oneshot::channel();
@@ -217,9 +218,9 @@ fn thread(
                     drive::over_quic(&connection, workload, write, lasts).await
                 }
                 Job::Tcp { bytes, write } => {
-                    drive::over_tcp(second.tcp, bytes, write, lasts).await.map(|rate| vec![rate])
+                    drive::over_tcp(second.tcp, bytes, write, lasts).await.map(Outcome::from)
                 }
-                Job::PathMtu => Ok(vec![f64::from(connection.stats().path.current_mtu)]),
+                Job::PathMtu => Ok(f64::from(connection.stats().path.current_mtu).into()),
             };
             // Whoever gave the order may have given up waiting.
             let _ = answer.send(result);
