@@ -38,6 +38,24 @@ pub(crate) enum Failure {
         /// Received.
         received: u64,
     },
+    /// A process has held more memory than it may.
+    #[error(
+        "`{measure}`: a process held {held} bytes above what it held at rest, and may hold {bound}"
+    )]
+    Bound {
+        /// The measure.
+        measure: &'static str,
+        /// Bytes above rest.
+        held: u64,
+        /// Bytes that it may hold above rest.
+        bound: u64,
+    },
+    /// What became of messages does not add up to those sent.
+    #[error("not every message is accounted for: {accounts}")]
+    Unaccounted {
+        /// The sums over both contexts.
+        accounts: String,
+    },
     /// A run gave no figure, such as when no request was answered in its time.
     #[error("`{measure}` gave no figure: give it more time than {seconds} s (--seconds)")]
     Nothing {

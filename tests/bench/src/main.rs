@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `options`, `report`, `page` | the command line; what is put out, and drawn |
 //! | `suite`, `rounds` | what can be measured, and how often |
-//! | `local`, `remote` | the suites |
+//! | `local`, `remote`, `flood` | the suites |
 //! | `workload`, `note` | the work that both do, and its message |
 //! | `ours`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
 
 mod allocations;
 mod failure;
+mod flood;
 mod local;
 mod note;
 mod options;

@@ -33,6 +33,9 @@ struct Arguments {
     /// Take these measures only, given by name with commas between them
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     only: Vec<String>,
+    /// How many messages a flood has: for tests, since a short one shows little
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: Option<u64>,
     /// Where the I/O runs
     #[arg(long, value_enum, default_value_t = Placement::Threads)]
     placement: Placement,
@@ -75,6 +78,7 @@ impl Options {
             rounds: arguments.rounds.into(),
             lasts: arguments.seconds,
             only: arguments.only,
+            messages: arguments.messages,
             settings: Settings::new(arguments.placement, arguments.mtu),
         };
         Ok(Self { suite, plan, json: arguments.json, html: arguments.html })
@@ -149,7 +153,8 @@ mod tests {
     #[test]
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
-            refusal("actogen-bench journal").contains("no suite `journal`: there is local, remote"),
+            refusal("actogen-bench journal")
+                .contains("no suite `journal`: there is local, remote, flood"),
             "{}",
             refusal("actogen-bench journal")
         );

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{failure::Failure, local, remote, report::Report, settings::Settings};
+use crate::{failure::Failure, flood, local, remote, report::Report, settings::Settings};
 
 /// Every suite there is.
-pub(crate) const SUITES: &[Suite] = &[local::SUITE, remote::SUITE];
+pub(crate) const SUITES: &[Suite] = &[local::SUITE, remote::SUITE, flood::SUITE];
 
 /// Whether more or less of a measure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) lasts: Duration,
     /// The measures to take, all if there are none.
     pub(crate) only: Vec<String>,
+    /// How many messages a flood has, instead of its own number.
+    pub(crate) messages: Option<u64>,
     pub(crate) settings: Settings,
 }
 
