@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `options`, `report`, `page` | the command line; what is put out, and drawn |
 //! | `suite`, `rounds` | what can be measured, and how often |
-//! | `local`, `remote`, `flood` | the suites |
+//! | `local`, `remote`, `flood`, `scale` | the suites |
 //! | `workload`, `note` | the work that both do, and its message |
 //! | `ours`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
@@ -21,6 +21,7 @@ mod reference;
 mod remote;
 mod report;
 mod rounds;
+mod scale;
 mod settings;
 mod statistics;
 mod suite;

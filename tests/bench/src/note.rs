@@ -11,11 +11,16 @@ pub(crate) const MEDIUM: usize = 1024;
 /// Bytes of payload of a message of 1 MiB.
 pub(crate) const LARGE: usize = 1024 * 1024;
 
-static PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; LARGE]);
+/// The most that a message of default limits holds, in bytes.
+pub(crate) const HUGE: usize = 16 * 1024 * 1024;
 
-/// What fills every message, as many bytes as asked for and at most [`LARGE`].
+static PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; LARGE]);
+/// Apart, because most runs never need it and some look at what a process holds.
+static HUGE_PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; HUGE]);
+
+/// What fills every message, as many bytes as asked for and at most [`HUGE`].
 pub(crate) fn payload(bytes: usize) -> &'static [u8] {
-    &PAYLOAD[..bytes]
+    if bytes <= LARGE { &PAYLOAD[..bytes] } else { &HUGE_PAYLOAD[..bytes] }
 }
 
 /// A number and some bytes.
@@ -56,5 +61,14 @@ mod tests {
         let back: Note = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(back, note);
         assert!(matches!(back.payload, Cow::Owned(_)));
+    }
+
+    #[test]
+    fn the_largest_note_is_within_what_a_message_may_have() {
+        let limit = actogen::Limits::default().max_message;
+        // The largest number that a long run comes to.
+        let bytes = postcard::to_stdvec(&Note::new(1 << 27, HUGE)).unwrap();
+        assert_eq!(HUGE, limit);
+        assert!(bytes.len() <= limit, "{}", bytes.len());
     }
 }

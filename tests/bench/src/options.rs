@@ -154,7 +154,7 @@ mod tests {
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
             refusal("actogen-bench journal")
-                .contains("no suite `journal`: there is local, remote, flood"),
+                .contains("no suite `journal`: there is local, remote, flood, scale"),
             "{}",
             refusal("actogen-bench journal")
         );

@@ -10,7 +10,7 @@ use std::{
 };
 
 use actogen::{Limits, Mesh, Placement as Broker, Request, SendError, prelude::*, quic::Mtu};
-use futures_util::future::maybe_done;
+use futures_util::future::{MaybeDone, maybe_done};
 
 use crate::{
     allocations,
@@ -23,6 +23,7 @@ use crate::{
 /// By these variables the child hears of the settings.
 const PLACEMENT: &str = "ACTOGEN_BENCH_PLACEMENT";
 const MTU: &str = "ACTOGEN_BENCH_MTU";
+const MAILBOX: &str = "ACTOGEN_BENCH_MAILBOX";
 
 /// More than a mailbox charges for a message beside its body, in bytes.
 const ENVELOPE: usize = 256;
@@ -58,7 +59,7 @@ struct Tally;
 /// Takes notes and does nothing with them.
 #[derive(Debug, Default, RemoteActor)]
 #[remote(name = "actogen-bench.sink", messages(Tell, Ask, Count, Counted, Tally), spawn)]
-struct Sink {
+pub(crate) struct Sink {
     told: u64,
 }
 
@@ -117,7 +118,9 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
             Broker::Thread
         };
         let mtu = told(MTU).parse().map_or(Mtu::default(), Mtu::UpTo);
-        builder.placement(broker).quic(|options| options.mtu = mtu)
+        let mut limits = Limits::default();
+        limits.mailbox_bytes = told(MAILBOX).parse().unwrap_or(limits.mailbox_bytes);
+        builder.limits(limits).placement(broker).quic(|options| options.mtu = mtu)
     })
 }
 
@@ -152,9 +155,19 @@ pub(crate) async fn root(settings: Settings) -> Result<Context, Failure> {
 /// # Errors
 /// [`Failure::Ours`].
 pub(crate) async fn child(context: &Context, settings: Settings) -> Result<Child, Failure> {
+    child_with(context, settings, Limits::default().mailbox_bytes).await
+}
+
+/// As [`child`], with mailboxes that hold so many bytes.
+async fn child_with(
+    context: &Context,
+    settings: Settings,
+    mailbox: usize,
+) -> Result<Child, Failure> {
     let launch = Launch::local()
         .env(PLACEMENT, settings.placement.name())
-        .env(MTU, settings.mtu.to_string());
+        .env(MTU, settings.mtu.to_string())
+        .env(MAILBOX, mailbox.to_string());
     context.launch(launch).await.map_err(Failure::ours("launching a child"))
 }
 
@@ -172,8 +185,16 @@ impl Ours {
     /// # Errors
     /// [`Failure::Ours`].
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+        Self::start_with(settings, Limits::default().mailbox_bytes).await
+    }
+
+    /// As [`Self::start`], with mailboxes in the second process that hold so many bytes.
+    ///
+    /// # Errors
+    /// [`Failure::Ours`].
+    pub(crate) async fn start_with(settings: Settings, mailbox: usize) -> Result<Self, Failure> {
         let context = root(settings).await?;
-        let child = child(&context, settings).await?;
+        let child = child_with(&context, settings, mailbox).await?;
         let sink = child.spawn::<Sink>(()).await.map_err(Failure::ours("spawning an actor"))?;
         Ok(Self { context, _child: child, sink })
     }
@@ -209,41 +230,11 @@ impl Ours {
                 Workload::AskInFlight => self.ask_in_flight(lasts).await,
             }
         };
-        tokio::time::timeout(lasts + PATIENCE, work).await.unwrap_or_else(|_| {
-            let why = format!("it did not end {PATIENCE:?} after its time");
-            Err(Failure::Ours { doing: "a run", why })
-        })
+        within(lasts, work).await
     }
 
     async fn tell(&self, bytes: usize, lasts: Duration) -> Result<Told, Failure> {
-        let span = Span::of(lasts);
-        let lead = Lead::of(bytes);
-        // Each takes its turn behind what was told before it.
-        let mut tallies = VecDeque::with_capacity(lead.batches);
-        let (mut messages, mut received) = (0, 0);
-        while !span.is_over() {
-            for _ in 0..lead.batch {
-                let tell = Tell(Note::new(messages, bytes));
-                self.sink.tell(tell).await.map_err(Failure::ours("telling"))?;
-                messages += 1;
-                if messages % stride(bytes) == 0 && span.is_over() {
-                    break;
-                }
-            }
-            // Asked by the first poll, and answered whenever it is.
-            let mut tally = maybe_done(self.sink.send(Tally));
-            let _ = poll_fn(|task| Poll::Ready(Pin::new(&mut tally).poll(task))).await;
-            tallies.push_back(tally);
-            while tallies.len() >= if span.is_over() { 1 } else { lead.batches } {
-                let mut oldest = tallies.pop_front().expect("one was pushed a moment ago");
-                (&mut oldest).await;
-                let answer = Pin::new(&mut oldest).take_output().expect("it was awaited");
-                received += answer.map_err(Failure::ours("asking for a tally"))?;
-            }
-        }
-        let rate = span.rate(messages);
-        Failure::unless_all_came(messages, received)?;
-        Ok(Told { messages, rate })
+        tell(std::slice::from_ref(&self.sink), bytes, lasts).await
     }
 
     async fn ask(&self, lasts: Duration) -> Result<Outcome, Failure> {
@@ -302,10 +293,89 @@ impl Lead {
 }
 
 /// What came of telling for a while.
-struct Told {
+pub(crate) struct Told {
     messages: u64,
     /// Messages a second.
-    rate: f64,
+    pub(crate) rate: f64,
+}
+
+/// Tells notes of so many bytes to these, one after the other, for a while, until all have been handled.
+///
+/// # Errors
+/// [`Failure::Ours`], and [`Failure::Lost`] where messages did not come.
+pub(crate) async fn tell(
+    sinks: &[Remote<Sink>],
+    bytes: usize,
+    lasts: Duration,
+) -> Result<Told, Failure> {
+    let span = Span::of(lasts);
+    let lead = Lead::of(bytes);
+    // Each takes its turn behind what was told before it.
+    let mut tallies = VecDeque::with_capacity(lead.batches);
+    let (mut messages, mut received) = (0, 0);
+    let mut turns = (0..sinks.len()).cycle();
+    let mut next = || turns.next().expect("there is somebody to tell");
+    let mut asked = 0;
+    while !span.is_over() {
+        for _ in 0..lead.batch {
+            let message = Tell(Note::new(messages, bytes));
+            sinks[next()].tell(message).await.map_err(Failure::ours("telling"))?;
+            messages += 1;
+            if messages % stride(bytes) == 0 && span.is_over() {
+                break;
+            }
+        }
+        // One of many is asked: none of them is further behind than the whole of what is under way.
+        tallies.push_back(ask_tally(&sinks[asked]).await);
+        asked = (asked + 1) % sinks.len();
+        while tallies.len() >= lead.batches {
+            let oldest = tallies.pop_front().expect("one was pushed a moment ago");
+            received += answer(oldest).await?;
+        }
+    }
+    // Those who were not asked last have more to say.
+    for sink in sinks {
+        tallies.push_back(ask_tally(sink).await);
+        if tallies.len() >= IN_FLIGHT {
+            let oldest = tallies.pop_front().expect("one was pushed a moment ago");
+            received += answer(oldest).await?;
+        }
+    }
+    for tally in tallies {
+        received += answer(tally).await?;
+    }
+    let rate = span.rate(messages);
+    Failure::unless_all_came(messages, received)?;
+    Ok(Told { messages, rate })
+}
+
+type Asked = MaybeDone<Request<Tally>>;
+
+/// Asks for a tally by a first poll; it is answered whenever it is.
+async fn ask_tally(sink: &Remote<Sink>) -> Asked {
+    let mut tally = maybe_done(sink.send(Tally));
+    let _ = poll_fn(|task| Poll::Ready(Pin::new(&mut tally).poll(task))).await;
+    tally
+}
+
+async fn answer(mut asked: Asked) -> Result<u64, Failure> {
+    (&mut asked).await;
+    let answer = Pin::new(&mut asked).take_output().expect("it was awaited");
+    answer.map_err(Failure::ours("asking for a tally"))
+}
+
+/// Gives a run its time, and some more to end.
+///
+/// # Errors
+/// Those of the run, and [`Failure::Ours`] if it does not end.
+pub(crate) async fn within<T>(
+    lasts: Duration,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(lasts + PATIENCE, work).await.unwrap_or_else(|_| {
+        let why = format!("it did not end {PATIENCE:?} after its time");
+        Err(Failure::Ours { doing: "a run", why })
+    })
 }
 
 async fn ask(sink: &Remote<Sink>, number: u64) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use crate::{
     failure::Failure,
     note::{MEDIUM, SMALL},
     ours::Ours,
-    reference::{Check, Reference},
+    reference::Reference,
     report::Report,
     rounds,
     suite::{Better, Measure, Plan, Suite},
@@ -98,24 +98,14 @@ const STEPS: &[Step] = &[
     },
 ];
 
-/// How many passes the reference's check has at most: they only choose and guard.
-const CHECK_PASSES: usize = 3;
-
 fn run(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     crate::ours::block_on(measure(plan, report))
 }
 
 async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     let mut reference = Reference::start(plan.settings).await?;
-    let check = reference.check(plan.rounds.min(CHECK_PASSES), plan.lasts / 4).await?;
-    let Check { of_tcp, write, mtu } = check;
-    report.progress(&format!(
-        "bare quinn carries {of_tcp:.2} of what bare TCP does; {} KiB a write, datagrams of {mtu} bytes",
-        write / 1024
-    ));
-    check.enforce()?;
+    reference.check_for(plan, report).await?;
     let ours = Ours::start(plan.settings).await?;
-    report.reference_is_quic(of_tcp);
     for Step { workload, measures } in STEPS {
         if plan.wants_any(*measures) {
             let ours = async |lasts| ours.run(*workload, lasts).await;

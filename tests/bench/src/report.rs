@@ -84,6 +84,11 @@ impl Report {
         self.reference_of_tcp = Some(of_tcp);
     }
 
+    /// Something else is from here on.
+    pub(crate) fn reference_is_no_quic(&mut self) {
+        self.reference_of_tcp = None;
+    }
+
     /// Says on standard error what is being done.
     pub(crate) fn progress(&self, text: &str) {
         eprintln!("{}: {text}", self.suite);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{failure::Failure, flood, local, remote, report::Report, settings::Settings};
+use crate::{failure::Failure, flood, local, remote, report::Report, scale, settings::Settings};
 
 /// Every suite there is.
-pub(crate) const SUITES: &[Suite] = &[local::SUITE, remote::SUITE, flood::SUITE];
+pub(crate) const SUITES: &[Suite] = &[local::SUITE, remote::SUITE, flood::SUITE, scale::SUITE];
 
 /// Whether more or less of a measure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

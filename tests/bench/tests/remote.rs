@@ -88,5 +88,8 @@ fn an_unknown_suite_is_a_usage_error_that_lists_those_there_are() {
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("no suite `journal`: there is local, remote, flood"), "{errors}");
+    assert!(
+        errors.contains("no suite `journal`: there is local, remote, flood, scale"),
+        "{errors}"
+    );
 }

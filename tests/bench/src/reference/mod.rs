@@ -30,8 +30,10 @@ pub(crate) use serve::{ARGUMENT, run as serve};
 use crate::{
     failure::Failure,
     note::SMALL,
+    report::Report,
     settings::{Placement, Settings},
     statistics::median,
+    suite::Plan,
     workload::{Outcome, Workload},
 };
 
@@ -41,6 +43,8 @@ const WRITES: [usize; 3] = [16 * 1024, 64 * 1024, 128 * 1024];
 const TCP_WRITE: usize = 64 * 1024;
 /// What bare quinn must carry of what bare TCP does, both framed and one way. About 0.45 is usual.
 const LEAST_OF_TCP: f64 = 0.35;
+/// How many passes the check has at most: they only choose and guard.
+const CHECK_PASSES: usize = 3;
 /// How long the second process may take to start, and a run to end after its time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,19 +86,19 @@ pub(crate) struct Reference {
 
 /// How the reference compares with bare TCP, framed and one way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Check {
+struct Check {
     /// The rate of bare quinn over that of bare TCP.
-    pub(crate) of_tcp: f64,
+    of_tcp: f64,
     /// Bytes written at once with which quinn was fastest.
-    pub(crate) write: usize,
+    write: usize,
     /// The datagrams that quinn has come to, in bytes.
-    pub(crate) mtu: u16,
+    mtu: u16,
 }
 
 impl Check {
     /// # Errors
     /// [`Failure::SlowReference`].
-    pub(crate) fn enforce(self) -> Result<(), Failure> {
+    fn enforce(self) -> Result<(), Failure> {
         // An unoptimized build says nothing about either.
         if self.of_tcp < LEAST_OF_TCP && !cfg!(debug_assertions) {
             return Err(Failure::SlowReference { ratio: self.of_tcp, least: LEAST_OF_TCP });
@@ -124,11 +128,30 @@ impl Reference {
         }
     }
 
+    /// Makes ready for a run: [`Self::check`], said on standard error and enforced.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`] and [`Failure::SlowReference`].
+    pub(crate) async fn check_for(
+        &mut self,
+        plan: &Plan,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let check = self.check(plan.rounds.min(CHECK_PASSES), plan.lasts / 4).await?;
+        let Check { of_tcp, write, mtu } = check;
+        report.progress(&format!(
+            "bare quinn carries {of_tcp:.2} of what bare TCP does; {} KiB a write, datagrams of {mtu} bytes",
+            write / 1024
+        ));
+        report.reference_is_quic(of_tcp);
+        check.enforce()
+    }
+
     /// Finds the fastest size of writes, uses it from here on, and compares with bare TCP.
     ///
     /// # Errors
     /// [`Failure::Reference`].
-    pub(crate) async fn check(&mut self, passes: usize, lasts: Duration) -> Result<Check, Failure> {
+    async fn check(&mut self, passes: usize, lasts: Duration) -> Result<Check, Failure> {
         let tell = |write| Job::Quic { workload: Workload::Tell(SMALL), write };
         let mut quinn = [const { Vec::new() }; WRITES.len()];
         let mut tcp = Vec::new();
