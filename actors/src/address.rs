@@ -71,8 +71,9 @@ impl Drop for DecodingScope {
 pub(crate) struct Reach {
     pub(crate) address: Address,
     pub(crate) context: Option<actogen_runtime::Context>,
-    /// The way that the last message took. Whoever finds it in use by another looks for the way itself.
-    pub(crate) known: TryLock<Option<KnownWay>>,
+    /// The way that the last message took. Whoever finds it in use by another looks for the way itself. Boxed, since most of many
+    /// addresses lie idle.
+    pub(crate) known: TryLock<Option<Box<KnownWay>>>,
 }
 
 impl Reach {

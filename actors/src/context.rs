@@ -15,7 +15,7 @@ use crate::{
     address::Remote,
     builder::ContextBuilder,
     guard::Guarded,
-    intake::{Door, Intake},
+    intake::Intake,
     pump::Pump,
     spawn::Child,
 };
@@ -88,8 +88,8 @@ impl Context {
     }
 
     fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake<A>>, Remote<A>) {
-        let intake = Arc::new(Intake::<A>::new(self.0.clone()));
-        let address = self.0.bind(Arc::new(Door(intake.clone())), policy);
+        let intake = Intake::<A>::new(self.0.clone());
+        let address = self.0.bind(intake.clone(), policy);
         intake.bound_as(address.handle);
         (intake, Remote::new(address, Some(self.0.clone())))
     }

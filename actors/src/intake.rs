@@ -8,7 +8,7 @@ use std::{
     fmt,
     marker::PhantomData,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering, fence},
     },
 };
@@ -59,6 +59,15 @@ struct Queue {
     idle: bool,
 }
 
+/// What an intake needs when it fills up, which most never do, or when its actor ends.
+#[derive(Debug, Default)]
+struct Rare {
+    asked: Mutex<Asked>,
+    room: Notify,
+    /// Why the actor ends, once somebody knows.
+    reason: Mutex<Option<StopReason>>,
+}
+
 /// Who has been asked to pause.
 #[derive(Debug, Default)]
 struct Asked {
@@ -94,19 +103,18 @@ impl Load {
 
 /// One actor's intake.
 pub(crate) struct Intake<A> {
+    me: Weak<Self>,
     queue: Mutex<Queue>,
     pub(crate) waker: AtomicWaker,
     context: actogen_runtime::Context,
     handle: OnceLock<Handle>,
-    asked: Mutex<Asked>,
+    /// Made by whoever needs it first, before anybody is told to look there.
+    rare: OnceLock<Box<Rare>>,
     /// Somebody waits for room, here or in another context.
     pressed: AtomicBool,
     /// Accepted and not yet handled, the pump's own part included.
     messages: AtomicUsize,
     bytes: AtomicUsize,
-    room: Notify,
-    /// Why the actor ends, once somebody knows.
-    reason: Mutex<Option<StopReason>>,
     /// Somebody has asked the actor to end.
     pub(crate) end_asked: AtomicBool,
     end_taken: AtomicBool,
@@ -114,22 +122,21 @@ pub(crate) struct Intake<A> {
 }
 
 impl<A: RemoteActor> Intake<A> {
-    pub(crate) fn new(context: actogen_runtime::Context) -> Self {
-        Self {
+    pub(crate) fn new(context: actogen_runtime::Context) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
             queue: Mutex::default(),
             waker: AtomicWaker::new(),
             context,
             handle: OnceLock::new(),
-            asked: Mutex::default(),
+            rare: OnceLock::new(),
             pressed: AtomicBool::new(false),
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            room: Notify::new(),
-            reason: Mutex::new(None),
             end_asked: AtomicBool::new(false),
             end_taken: AtomicBool::new(false),
             _actor: PhantomData,
-        }
+        })
     }
 
     /// Says under which handle the intake is bound; once.
@@ -173,9 +180,15 @@ impl<A: RemoteActor> Intake<A> {
         }
     }
 
+    fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     /// Lets on whoever waits, here and elsewhere.
     fn ease(&self) {
-        let mut asked = self.asked.lock();
+        // Whoever waits has made it before he looked for room.
+        let Some(rare) = self.rare.get() else { return };
+        let mut asked = rare.asked.lock();
         self.pressed.store(false, Ordering::Release);
         let eased = asked.pressure.ease();
         if let Some(&handle) = self.handle.get() {
@@ -185,7 +198,7 @@ impl<A: RemoteActor> Intake<A> {
             }
         }
         drop(asked);
-        self.room.notify_waiters();
+        rare.room.notify_waiters();
     }
 
     /// Whether the mailbox is fuller than one part in `mark` of its bounds.
@@ -196,11 +209,11 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     /// Asks the contexts that these envelopes came from to pause, as long as the mailbox is over its mark.
-    fn press(self: &Arc<Self>, sources: impl Iterator<Item = ContextId>) {
+    fn press(&self, sources: impl Iterator<Item = ContextId>) {
         let Some(&handle) = self.handle.get() else { return };
         let me = self.context.id();
         {
-            let mut asked = self.asked.lock();
+            let mut asked = self.rare().asked.lock();
             self.pressed.store(true, Ordering::Release);
             for source in sources.filter(|&source| source != me) {
                 if asked.pressure.press(source) {
@@ -219,13 +232,13 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     /// Renews the pauses for as long as the mailbox keeps them: their leases would end by themselves.
-    fn renew_pauses(self: &Arc<Self>, handle: Handle) {
-        let intake = Arc::downgrade(self);
+    fn renew_pauses(&self, handle: Handle) {
+        let intake = self.me.clone();
         self.context.spawn(async move {
             loop {
                 tokio::time::sleep(RENEW).await;
                 let Some(intake) = intake.upgrade() else { return };
-                let mut asked = intake.asked.lock();
+                let mut asked = intake.rare().asked.lock();
                 asked.renewing = asked.pressure.is_on();
                 for sender in asked.pressure.told() {
                     intake.context.ask_to_pause(sender, handle);
@@ -243,11 +256,11 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     pub(crate) fn note_panic(&self, text: String) {
-        self.reason.lock().get_or_insert(StopReason::Panic(text));
+        self.rare().reason.lock().get_or_insert(StopReason::Panic(text));
     }
 
     pub(crate) fn reason(&self) -> Option<StopReason> {
-        self.reason.lock().clone()
+        self.rare.get().and_then(|rare| rare.reason.lock().clone())
     }
 
     /// The reason with which somebody has asked the actor to end; given once.
@@ -264,7 +277,7 @@ impl<A: RemoteActor> Intake<A> {
             queue.closed = true;
             std::mem::take(&mut queue.waiting)
         };
-        let reason = self.reason.lock().get_or_insert(fallback).clone();
+        let reason = self.rare().reason.lock().get_or_insert(fallback).clone();
         for waiting in left.drain(..).chain(waiting) {
             self.release(waiting.load());
             self.refuse_stopped(waiting, &reason);
@@ -289,48 +302,43 @@ impl<A: RemoteActor> Intake<A> {
     }
 }
 
-/// The intake as the runtime holds it.
-pub(crate) struct Door<A>(pub(crate) Arc<Intake<A>>);
-
-impl<A: RemoteActor> Door<A> {
-    /// Takes what the mailbox has room for and refuses the rest; asks the sender to pause when it fills up.
-    fn put(&self, source: Option<ContextId>, waiting: impl Iterator<Item = Waiting>) {
-        self.0.put(waiting);
-        if self.0.is_over(PAUSE_MARK) {
-            self.0.press(source.into_iter());
-        }
-    }
-}
-
-impl<A: RemoteActor> Mailbox for Door<A> {
+impl<A: RemoteActor> Mailbox for Intake<A> {
     fn push(&self, batch: &mut Vec<Envelope>) {
         // What comes together is mostly of one source; another is pressed by its own next message.
         let source = batch.first().map(|envelope| envelope.origin.source);
-        self.put(source, batch.drain(..).map(Waiting::One));
+        self.receive(source, batch.drain(..).map(Waiting::One));
     }
 
     fn push_one(&self, envelope: Envelope) {
-        self.put(Some(envelope.origin.source), std::iter::once(Waiting::One(envelope)));
+        self.receive(Some(envelope.origin.source), std::iter::once(Waiting::One(envelope)));
     }
 
     fn push_batch(&self, _: &actogen_runtime::Context, batch: Batch) {
-        self.put(Some(batch.origin().source), std::iter::once(Waiting::Many(batch)));
+        self.receive(Some(batch.origin().source), std::iter::once(Waiting::Many(batch)));
     }
 
     fn has_room(&self, _: usize) -> bool {
-        self.0.has_room()
+        self.takes_more()
     }
 
     fn room(&self, _: usize) -> BoxFuture<'_, ()> {
-        Box::pin(self.0.room())
+        Box::pin(self.wait_for_room())
     }
 
     fn end(&self, reason: StopReason) {
-        self.0.end(reason);
+        self.ask_to_end(reason);
     }
 }
 
 impl<A: RemoteActor> Intake<A> {
+    /// Takes what the mailbox has room for and refuses the rest; asks the sender to pause when it fills up.
+    fn receive(&self, source: Option<ContextId>, waiting: impl Iterator<Item = Waiting>) {
+        self.put(waiting);
+        if self.is_over(PAUSE_MARK) {
+            self.press(source.into_iter());
+        }
+    }
+
     fn put(&self, waiting: impl Iterator<Item = Waiting>) {
         let mut refused = Vec::new();
         let (closed, wake) = {
@@ -402,26 +410,26 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     /// Senders of the same context wait from the mark on at which others are asked to pause.
-    fn has_room(&self) -> bool {
+    fn takes_more(&self) -> bool {
         !self.is_over(PAUSE_MARK) || self.queue.lock().closed
     }
 
-    async fn room(&self) {
+    async fn wait_for_room(&self) {
         loop {
-            let room = self.room.notified();
+            let room = self.rare().room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
             self.pressed.store(true, Ordering::Release);
             fence(Ordering::SeqCst);
-            if self.has_room() {
+            if self.takes_more() {
                 return;
             }
             room.await;
         }
     }
 
-    fn end(&self, reason: StopReason) {
-        self.reason.lock().get_or_insert(reason);
+    fn ask_to_end(&self, reason: StopReason) {
+        self.rare().reason.lock().get_or_insert(reason);
         self.end_asked.store(true, Ordering::Release);
         self.queue.lock().idle = false;
         self.waker.wake();

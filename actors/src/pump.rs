@@ -47,8 +47,8 @@ const MAX_IN_FLIGHT: usize = 16 * 1024;
 pub(crate) struct Pump<A: RemoteActor> {
     intake: Arc<Intake<A>>,
     taken: VecDeque<Waiting>,
-    /// The quantum is over, and the local task that marks the rest has not run yet.
-    resting: Rc<Cell<bool>>,
+    /// Made with the first rest: the quantum is over, and the local task that marks the rest has not run yet.
+    resting: Option<Rc<Cell<bool>>>,
     in_flight: InFlight<A>,
     address: WeakAddr<A>,
 }
@@ -60,7 +60,7 @@ impl<A: RemoteActor> Pump<A> {
         Self {
             intake,
             taken: VecDeque::new(),
-            resting: Rc::default(),
+            resting: None,
             in_flight: InFlight::default(),
             address,
         }
@@ -129,9 +129,10 @@ impl<A: RemoteActor> Pump<A> {
 
     /// Lets everything else have its turn. Waking oneself is no yield inside actix's loop, so a local task does it, behind what
     /// is ready now.
-    fn rest(&self, task: &task::Context<'_>) {
-        self.resting.set(true);
-        let (resting, waker) = (self.resting.clone(), task.waker().clone());
+    fn rest(&mut self, task: &task::Context<'_>) {
+        let resting = self.resting.get_or_insert_default().clone();
+        resting.set(true);
+        let waker = task.waker().clone();
         tokio::task::spawn_local(async move {
             tokio::task::yield_now().await;
             resting.set(false);
@@ -198,14 +199,14 @@ impl<A: RemoteActor> ActorFuture<A> for Pump<A> {
             return Poll::Pending;
         }
         me.in_flight.poll(actor, ctx, task);
-        if ctx.waiting() || me.resting.get() {
+        if ctx.waiting() || me.resting.as_ref().is_some_and(|resting| resting.get()) {
             return Poll::Pending;
         }
         let panic = me.turn(actor, ctx, task);
         if panic.is_none() && !ctx.waiting() {
             me.in_flight.poll(actor, ctx, task);
         }
-        if let Some(text) = panic.or_else(|| me.in_flight.panic.take()) {
+        if let Some(text) = panic.or_else(|| me.in_flight.take_panic()) {
             me.intake.note_panic(text);
             ctx.terminate();
         }
@@ -264,7 +265,6 @@ impl Wake for Slot {
 /// be polled at every wake. Made when the first answer needs it, since most actors have none.
 pub(crate) struct InFlight<A: RemoteActor> {
     slab: Option<Box<Slab<A>>>,
-    pub(crate) panic: Option<String>,
 }
 
 struct Slab<A: RemoteActor> {
@@ -272,17 +272,23 @@ struct Slab<A: RemoteActor> {
     free: Vec<usize>,
     ready: Arc<Ready>,
     under_way: usize,
+    /// The text of the panic that ended one.
+    panic: Option<String>,
 }
 
 impl<A: RemoteActor> Default for InFlight<A> {
     fn default() -> Self {
-        Self { slab: None, panic: None }
+        Self { slab: None }
     }
 }
 
 impl<A: RemoteActor> InFlight<A> {
     fn is_full(&self) -> bool {
         self.slab.as_ref().is_some_and(|slab| slab.under_way >= MAX_IN_FLIGHT)
+    }
+
+    fn take_panic(&mut self) -> Option<String> {
+        self.slab.as_mut()?.panic.take()
     }
 
     /// Takes an answer that is not there yet.
@@ -293,6 +299,7 @@ impl<A: RemoteActor> InFlight<A> {
                 free: Vec::new(),
                 ready: Arc::default(),
                 under_way: 0,
+                panic: None,
             })
         });
         let index = slab.free.pop().unwrap_or_else(|| {
@@ -322,7 +329,7 @@ impl<A: RemoteActor> InFlight<A> {
                         slab.free.push(index);
                         slab.under_way -= 1;
                         if panic.is_some() {
-                            self.panic = panic;
+                            slab.panic = panic;
                             return;
                         }
                     }

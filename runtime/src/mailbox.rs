@@ -88,11 +88,37 @@ pub(crate) struct Watcher {
     pub(crate) handle: Handle,
 }
 
+/// Who watches one mailbox.
+#[derive(Debug)]
+enum Watchers {
+    /// Most have none, and need no room for them.
+    Some(Option<Box<Vec<Watcher>>>),
+    /// The mailbox has ended, and its watchers have been told.
+    Over,
+}
+
+impl Watchers {
+    /// Those there are; `None` once they have been told.
+    fn there(&mut self) -> Option<&mut Vec<Watcher>> {
+        match self {
+            Self::Some(watchers) => Some(watchers.get_or_insert_default()),
+            Self::Over => None,
+        }
+    }
+
+    /// Those to tell, once.
+    fn take(&mut self) -> Vec<Watcher> {
+        match std::mem::replace(self, Self::Over) {
+            Self::Some(Some(watchers)) => *watchers,
+            Self::Some(None) | Self::Over => Vec::new(),
+        }
+    }
+}
+
 pub(crate) struct Bound {
     pub(crate) mailbox: Arc<dyn Mailbox>,
     pub(crate) policy: Policy,
-    /// `None` once the mailbox has ended and its watchers have been told.
-    watchers: Mutex<Option<Vec<Watcher>>>,
+    watchers: Mutex<Watchers>,
 }
 
 impl fmt::Debug for Bound {
@@ -152,7 +178,7 @@ impl Mailboxes {
     pub(crate) fn bind(&self, handle: Handle, mailbox: Arc<dyn Mailbox>, policy: Policy) {
         self.bound.insert(
             handle,
-            Arc::new(Bound { mailbox, policy, watchers: Mutex::new(Some(Vec::new())) }),
+            Arc::new(Bound { mailbox, policy, watchers: Mutex::new(Watchers::Some(None)) }),
         );
     }
 
@@ -176,7 +202,7 @@ impl Mailboxes {
             bound
         };
         self.names.lock().retain(|_, named| named.handle != handle);
-        let watchers = bound.watchers.lock().take().unwrap_or_default();
+        let watchers = bound.watchers.lock().take();
         *self.watched.lock() -= watchers.len();
         self.ended.notify_waiters();
         Some(watchers)
@@ -189,7 +215,7 @@ impl Mailboxes {
 
     pub(crate) fn watch(&self, handle: Handle, watcher: Watcher) -> Watching {
         if let Some(bound) = self.get(handle)
-            && let Some(watchers) = bound.watchers.lock().as_mut()
+            && let Some(watchers) = bound.watchers.lock().there()
         {
             let mut watched = self.watched.lock();
             if *watched >= self.watches {
@@ -218,7 +244,7 @@ impl Mailboxes {
     }
 
     fn retain_watchers(&self, bound: &Bound, keep: impl Fn(Watcher) -> bool) {
-        if let Some(watchers) = bound.watchers.lock().as_mut() {
+        if let Watchers::Some(Some(watchers)) = &mut *bound.watchers.lock() {
             let before = watchers.len();
             watchers.retain(|&held| keep(held));
             *self.watched.lock() -= before - watchers.len();

@@ -104,13 +104,14 @@ impl Context {
     pub fn way_known<'a>(
         &self,
         to: Address,
-        known: &'a mut Option<KnownWay>,
+        known: &'a mut Option<Box<KnownWay>>,
     ) -> Result<&'a mut KnownWay, Dead> {
         // Read before the search, so that a change during it makes what is found an old way.
         let generation = self.routes().generation();
         if known.as_ref().is_none_or(|known| known.generation != generation) {
             *known = None;
-            *known = Some(KnownWay { generation, way: self.way(to)?, head: None });
+            let way = self.way(to)?;
+            *known = Some(Box::new(KnownWay { generation, way, head: None }));
         }
         match known {
             Some(known) => Ok(known),
