@@ -33,7 +33,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Pair {
     bytes: usize,
-    /// Set from half full on, until a quarter is left.
+    /// Set from the mark on (half full), until half of that is left.
     is_congested: bool,
     destinations: BTreeMap<ContextId, Held>,
 }
@@ -44,13 +44,20 @@ struct Pair {
 #[derive(Debug)]
 pub struct Congestion {
     budget: usize,
+    /// From here on the inbound side is asked.
+    mark: usize,
     pairs: BTreeMap<(LinkId, LinkId), Pair>,
 }
 
 impl Congestion {
     /// Nothing waits yet; each pair of links may hold `budget` bytes.
     pub fn new(budget: usize) -> Self {
-        Self { budget, pairs: BTreeMap::new() }
+        Self::asking_from(budget.div_ceil(2), budget)
+    }
+
+    /// As [`Self::new`], for a pair that asks from `mark` bytes on, since more than half a budget may be on its way by then.
+    pub fn asking_from(mark: usize, budget: usize) -> Self {
+        Self { budget, mark, pairs: BTreeMap::new() }
     }
 
     /// A frame of `bytes` bytes has come by `from` and waits for `to`. Returns the destinations that `from` is to be asked to
@@ -73,7 +80,7 @@ impl Congestion {
         let pair = self.pairs.entry((from, to)).or_default();
         pair.bytes += bytes;
         pair.destinations.entry(destination).or_default().bytes += bytes;
-        pair.is_congested |= pair.bytes >= self.budget.div_ceil(2);
+        pair.is_congested |= pair.bytes >= self.mark;
         if !pair.is_congested {
             return Ok(Vec::new());
         }
@@ -102,7 +109,7 @@ impl Congestion {
         let held = pair.destinations.get_mut(&destination).expect("what is released was held");
         held.bytes = held.bytes.checked_sub(bytes).expect("what is released was held");
         pair.bytes -= bytes;
-        pair.is_congested &= pair.bytes > self.budget / 4;
+        pair.is_congested &= pair.bytes > self.mark / 2;
         let mut resumed = Vec::new();
         let is_congested = pair.is_congested;
         pair.destinations.retain(|&context, held| {
@@ -151,6 +158,14 @@ impl Congestion {
             from != link && to != link
         });
         resumed
+    }
+
+    /// Whether an inbound link stands asked to pause a destination.
+    pub fn is_asked(&self, from: LinkId, context: ContextId) -> bool {
+        let pairs = self.pairs.range((from, LinkId(0))..=(from, LinkId(u64::MAX)));
+        pairs
+            .filter_map(|(_, pair)| pair.destinations.get(&context))
+            .any(|held| held.asked.is_some())
     }
 
     /// How many bytes wait between two links.
@@ -294,6 +309,20 @@ mod tests {
         assert_eq!(congestion.hold(at(0), IN, OUT, SLOW, 100), Ok(vec![SLOW]));
         assert_eq!(congestion.hold(at(0), IN, OUT, FAST, 1), Err(Overflow));
         assert_eq!(congestion.held(IN, OUT), 100);
+    }
+
+    #[test]
+    fn a_mark_of_its_own_asks_sooner_and_resumes_at_half_of_it() {
+        let mut congestion = Congestion::asking_from(10, 100);
+        assert_eq!(congestion.hold(at(0), IN, OUT, SLOW, 9), Ok(vec![]));
+        assert!(!congestion.is_asked(IN, SLOW));
+        assert_eq!(congestion.hold(at(0), IN, OUT, SLOW, 91), Ok(vec![SLOW]));
+        assert_eq!(congestion.hold(at(0), IN, OUT, SLOW, 1), Err(Overflow));
+        assert!(congestion.is_asked(IN, SLOW) && !congestion.is_asked(IN, FAST));
+        assert!(!congestion.is_asked(OTHER, SLOW), "it has brought nothing");
+        assert_eq!(congestion.release(IN, OUT, SLOW, 94), []);
+        assert_eq!(congestion.release(IN, OUT, SLOW, 1), [SLOW], "half of the mark is left");
+        assert!(!congestion.is_asked(IN, SLOW));
     }
 
     #[test]
