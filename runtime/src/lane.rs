@@ -236,8 +236,9 @@ impl Lane {
         if state.closed {
             return Err(LaneError::Closed);
         }
-        // A first long body may always begin, or one beyond the bound could never be sent.
-        if state.large_held > 0 && state.large_held + len > self.long_bound {
+        // While half is free a body may always begin, whatever its length: that is what `wait_for_room` waits for, and whoever finds no
+        // room behind it would wait again, at once and for ever.
+        if state.large_held * 2 > self.long_bound && state.large_held + len > self.long_bound {
             return Err(LaneError::Full);
         }
         let number = state.next_number;
@@ -563,6 +564,21 @@ mod tests {
         assert!((15..=16).contains(&parts), "{parts} parts of 64 KiB in 1 MiB");
         assert_eq!(drain(&lane).await.len() as u64, lane.envelopes());
         assert_eq!(lane.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_told_of_room_finds_it_for_the_longest_body() {
+        let lane = lane();
+        let long = vec![0; 1024 * 1024];
+        put(&lane, PAIR, &long[..700 * 1024]).unwrap();
+        assert_eq!(put(&lane, PAIR, &long), Err(LaneError::Full));
+        let mut reader = FrameReader::new();
+        while lane.state.lock().large_held * 2 > 1024 * 1024 {
+            reader.feed(lane.take().await.unwrap());
+            while reader.next().unwrap().is_some() {}
+        }
+        lane.wait_for_room().await;
+        assert_eq!(put(&lane, PAIR, &long), Ok(()));
     }
 
     #[tokio::test]
