@@ -414,6 +414,7 @@ fn assemble(
         ends_with_parent,
         handshakes: AtomicUsize::new(0),
         paused: crate::flow::Paused::new(limits.pending_calls),
+        relay: crate::congestion::Relay::new(&limits),
         cancelled: crate::cancel::Cancelled::default(),
         deadlines: crate::deadlines::Deadlines::new(limits.request_time),
         dialling: Mutex::default(),

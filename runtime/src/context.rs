@@ -97,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) ends_with_parent: bool,
     pub(crate) handshakes: AtomicUsize,
     pub(crate) paused: crate::flow::Paused,
+    pub(crate) relay: crate::congestion::Relay,
     pub(crate) cancelled: crate::cancel::Cancelled,
     pub(crate) deadlines: crate::deadlines::Deadlines,
     /// Contexts that this one is dialling to be their parent.
@@ -176,6 +177,8 @@ impl Context {
             pending: self.0.pending.lock().len(),
             mailboxes: self.0.mailboxes.len(),
             watched: self.0.mailboxes.watched(),
+            held: self.held_frames(),
+            paused: self.link_pauses_held(),
         }
     }
 
@@ -391,4 +394,8 @@ pub struct ContextHoldings {
     pub mailboxes: usize,
     /// Watches that others hold on mailboxes here.
     pub watched: usize,
+    /// Frames for others that wait beside a lane, for room or for the end of a pause.
+    pub held: u64,
+    /// Destinations that the other ends of links have asked this context to pause.
+    pub paused: usize,
 }

@@ -28,8 +28,10 @@ use parking_lot::Mutex;
 
 use crate::{
     batch::{Batch, Item},
+    congestion::GONE,
     context::Context,
     envelope::Outcome,
+    hold::{Onward, Sort},
     lane::{Class, LaneError},
     link::LinkState,
     mailbox::Bound,
@@ -99,6 +101,16 @@ impl Inbound {
             let message = LinkMessage::decode(header, frame.payload())?;
             if let LinkMessage::Report(report) = &message {
                 self.link.note_report(report.taken);
+                return Ok(None);
+            }
+            if let LinkMessage::Pause(of) | LinkMessage::Resume(of) = &message {
+                if self.stream != StreamId::CONTROL {
+                    return Err(WireError::Invalid("the stream of a pause"));
+                }
+                match &message {
+                    LinkMessage::Pause(_) => self.context.link_pauses(&self.link, &of.contexts),
+                    _ => self.context.link_resumes(&self.link, &of.contexts),
+                }
                 return Ok(None);
             }
             return Ok(Some(message));
@@ -245,9 +257,16 @@ impl Inbound {
             _ if body.is_some() => Class::Part,
             _ => Class::Answer,
         };
-        let lane = next.lane(self.stream);
-        match lane.append((to, header.handle), &onward, &[frame.payload()], class) {
-            Ok(()) => self.context.0.counters.forwarded.add(1),
+        let way_on = Onward {
+            from: self.link.id,
+            to,
+            stream: self.stream,
+            header: &onward,
+            payload: frame.payload(),
+            sort: class.into(),
+        };
+        match self.context.pass_on(&next, way_on, class) {
+            Ok(()) => {}
             Err(error) => {
                 let (reason, what) = match error {
                     LaneError::Full => (DeadReason::Congested, "a queue is full"),
@@ -267,14 +286,26 @@ impl Inbound {
                 }
                 if header.kind == Kind::Message {
                     self.give_up(header, origin, &dead);
-                } else if error == LaneError::Full {
-                    // The asker waits at the other end of the full queue: tell it, in a notice that always finds room.
+                } else if error == LaneError::Full && header.kind != Kind::Dead {
+                    // The asker waits at the other end of the full queue: tell it, in a notice, for which room is kept.
                     let mut payload = Vec::new();
                     dead.encode(&mut payload);
                     onward.kind = Kind::Dead;
                     onward.by_router = true;
                     onward.fragment = None;
-                    let _ = lane.append((to, header.handle), &onward, &[&payload], Class::Notice);
+                    let notice = Onward {
+                        from: self.link.id,
+                        to,
+                        stream: self.stream,
+                        header: &onward,
+                        payload: &payload,
+                        sort: Sort::Notice,
+                    };
+                    if self.context.pass_on(&next, notice, Class::Notice).is_err() {
+                        self.context.0.counters.dropped_notices.add(1);
+                    }
+                } else {
+                    self.context.0.counters.dropped_notices.add(1);
                 }
             }
         }
@@ -416,43 +447,12 @@ impl Inbound {
         }
     }
 
-    /// Gives a frame up: answers it if somebody waits, counts it, and shows it as a dead letter.
-    fn kill(&mut self, header: &Header, origin: Origin, dead: &Dead) {
-        if header.kind != Kind::Message {
-            // A dead reply never causes another.
-            return self.context.0.counters.dropped_notices.add(1);
-        }
-        // One long body is one message, however many fragments of it come.
-        if header.fragment.is_none_or(|fragment| fragment.index == 0) {
-            self.give_up(header, origin, dead);
-        }
+    fn kill(&self, header: &Header, origin: Origin, dead: &Dead) {
+        kill(&self.context, Some(&self.link), header, origin, dead);
     }
 
     fn give_up(&self, header: &Header, origin: Origin, dead: &Dead) {
-        self.context.bury(self.address(header), origin, 0, dead);
-        if let Some(reply) = header.reply {
-            self.dead_reply(header, origin, reply, dead);
-        }
-    }
-
-    /// Sends a dead reply back the way the request came, in the name of whoever was asked (protocol rule 12).
-    fn dead_reply(&self, header: &Header, origin: Origin, reply: Handle, dead: &Dead) {
-        let me = self.context.id();
-        let asked = header.destination.map_or(me, |destination| destination.context);
-        let mut back = Header::to(reply).kind(Kind::Dead);
-        if origin.source != self.link.peer {
-            back.destination = Some(Destination { context: origin.source, incarnation: None });
-        }
-        if asked != me {
-            back.source = Some(asked);
-            back.by_router = true;
-        }
-        let mut payload = Vec::new();
-        dead.encode(&mut payload);
-        let lane = self.link.lane(reply.stream());
-        if lane.append((origin.source, reply), &back, &[&payload], Class::Notice).is_err() {
-            self.context.0.counters.dropped_notices.add(1);
-        }
+        give_up(&self.context, Some(&self.link), header, origin, dead);
     }
 
     fn dead(&self, reason: DeadReason, handled: Handled, text: String) -> Dead {
@@ -460,13 +460,7 @@ impl Inbound {
     }
 
     fn address(&self, header: &Header) -> Address {
-        let (context, incarnation) = match header.destination {
-            Some(Destination { context, incarnation }) => {
-                (context, incarnation.unwrap_or_default())
-            }
-            None => (self.context.id(), self.context.incarnation()),
-        };
-        Address { context, handle: header.handle, incarnation }
+        address(&self.context, header)
     }
 }
 
@@ -480,6 +474,83 @@ impl Drop for Inbound {
     fn drop(&mut self) {
         self.flush();
     }
+}
+
+/// Gives a frame up that came by this link, if that still stands: answers it if somebody waits, counts it, and shows it as a dead
+/// letter.
+pub(crate) fn kill(
+    context: &Context,
+    by: Option<&Arc<LinkState>>,
+    header: &Header,
+    origin: Origin,
+    dead: &Dead,
+) {
+    if header.kind != Kind::Message {
+        // A dead reply never causes another.
+        return context.0.counters.dropped_notices.add(1);
+    }
+    // One long body is one message, however many fragments of it come.
+    if header.fragment.is_none_or(|fragment| fragment.index == 0) {
+        give_up(context, by, header, origin, dead);
+    }
+}
+
+fn give_up(
+    context: &Context,
+    by: Option<&Arc<LinkState>>,
+    header: &Header,
+    origin: Origin,
+    dead: &Dead,
+) {
+    context.bury(address(context, header), origin, 0, dead);
+    if let Some(reply) = header.reply {
+        match by {
+            Some(link) => dead_reply(context, link, header, origin, reply, dead),
+            None => context.0.counters.dropped_notices.add(1),
+        }
+    }
+}
+
+/// Sends a dead reply back the way the request came, in the name of whoever was asked (protocol rule 12).
+fn dead_reply(
+    context: &Context,
+    link: &Arc<LinkState>,
+    header: &Header,
+    origin: Origin,
+    reply: Handle,
+    dead: &Dead,
+) {
+    let me = context.id();
+    let asked = header.destination.map_or(me, |destination| destination.context);
+    let (to, stream) = (origin.source, reply.stream());
+    let mut back = Header::to(reply).kind(Kind::Dead);
+    if to != link.peer {
+        back.destination = Some(Destination { context: to, incarnation: None });
+    }
+    if asked != me {
+        back.source = Some(asked);
+        back.by_router = true;
+    }
+    let mut payload = Vec::new();
+    dead.encode(&mut payload);
+    let sent = if link.hold.holds(stream, to, Sort::Notice) {
+        // Behind what the one who was asked has sent before.
+        let (header, payload, sort) = (&back, &payload[..], Sort::Notice);
+        context.hold_back(link, Onward { from: GONE, to, stream, header, payload, sort })
+    } else {
+        link.lane(stream).append((to, reply), &back, &[&payload], Class::Notice)
+    };
+    if sent.is_err() {
+        context.0.counters.dropped_notices.add(1);
+    }
+}
+
+fn address(context: &Context, header: &Header) -> Address {
+    let (to, incarnation) = match header.destination {
+        Some(Destination { context, incarnation }) => (context, incarnation.unwrap_or_default()),
+        None => (context.id(), context.incarnation()),
+    };
+    Address { context: to, handle: header.handle, incarnation }
 }
 
 /// Counts bytes that are no frame against the peer and gives the text with which its link is cut.

@@ -278,6 +278,31 @@ impl Lane {
         Ok(())
     }
 
+    /// Appends frames that have waited beside the lane, unless more than half of its bound is taken; with `always` even then. They
+    /// are taken out of `frames` when they are appended.
+    pub(crate) fn append_piece(
+        &self,
+        frames: &mut Vec<u8>,
+        count: u64,
+        always: bool,
+    ) -> Result<(), LaneError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(LaneError::Closed);
+        }
+        // As in `wait_for_room`, or whoever waits there would find no room here.
+        if !always && state.held * 2 > self.bound {
+            return Err(LaneError::Full);
+        }
+        let before = std::mem::take(&mut state.filling);
+        let piece = Chunk { frames: std::mem::take(frames), parts: 0 };
+        state.held += piece.frames.len();
+        state.envelopes += count;
+        state.full.extend([before, piece].into_iter().filter(|chunk| !chunk.frames.is_empty()));
+        self.wake_writer(state);
+        Ok(())
+    }
+
     /// Appends frames that are encoded already: the link's own messages. They wait behind nothing and count as no envelope.
     pub(crate) fn append_own(&self, frames: &[u8]) {
         let mut state = self.state.lock();

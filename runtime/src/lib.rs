@@ -14,7 +14,7 @@
 //! | `opening`, `join`, `broker` | links: how they open, who becomes whose parent, the tasks that serve them |
 //! | `lane`, `link` | the way out over one link |
 //! | `forward` | the way in |
-//! | `flow` | pausing senders |
+//! | `flow`, `congestion`, `hold` | pausing senders: for a mailbox, for a way that is full; what waits on such a way |
 //! | `routes`, `router` | the table, and the actor that writes it |
 //! | [`mailbox`], [`envelope`] | who receives, and what |
 //! | `enrol`, [`launch`] | ids and certificates; processes |
@@ -27,6 +27,7 @@ mod builder;
 mod builtin;
 mod call;
 mod cancel;
+mod congestion;
 mod context;
 pub mod counters;
 pub mod dead_letters;
@@ -36,6 +37,7 @@ pub mod envelope;
 pub mod events;
 mod flow;
 mod forward;
+mod hold;
 mod join;
 mod lane;
 pub mod launch;

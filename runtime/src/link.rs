@@ -16,7 +16,7 @@ use actogen_core::{
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{lane::Lane, transport::Connection};
+use crate::{hold::Hold, lane::Lane, transport::Connection};
 
 /// An authenticated link whose openings have been exchanged.
 pub(crate) struct LinkState {
@@ -27,6 +27,8 @@ pub(crate) struct LinkState {
     pub(crate) side: Side,
     pub(crate) remote: String,
     lanes: [Lane; StreamId::COUNT],
+    /// What others' frames wait beside the lanes, and what the peer has asked to pause.
+    pub(crate) hold: Hold,
     connection: Arc<dyn Connection>,
     loss: Mutex<Option<Loss>>,
     closing: AtomicBool,
@@ -57,6 +59,7 @@ impl LinkState {
             lanes: std::array::from_fn(|_| {
                 Lane::new(limits.lane_bytes, limits.link_large_bytes, first_number)
             }),
+            hold: Hold::default(),
             connection,
             loss: Mutex::new(None),
             closing: AtomicBool::new(false),

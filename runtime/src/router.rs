@@ -90,10 +90,36 @@ impl Router {
     fn handle_input(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
         self.core.handle(input, &mut effects);
+        self.lose_ways(&effects);
         for effect in effects.drain(..) {
             self.apply(effect);
         }
         self.effects = effects;
+    }
+
+    /// Answers what waits here for contexts that are lost or found elsewhere: before anybody is told of that, so that who has asked
+    /// learns that his request was not handled.
+    fn lose_ways(&self, effects: &[Effect]) {
+        if self.context.holds_nothing() {
+            return;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Remove { context: id } => {
+                    let down = effects.iter().find_map(|effect| match effect {
+                        Effect::Down { context, loss } if context == id => Some(loss.to_string()),
+                        _ => None,
+                    });
+                    let why = down.unwrap_or_else(|| format!("the way to {id} is lost"));
+                    self.context.way_changed(*id, None, &why);
+                }
+                Effect::Install { context: id, link, .. } => {
+                    let why = format!("{id} is reached by another way");
+                    self.context.way_changed(*id, Some(*link), &why);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -132,6 +158,7 @@ impl Router {
             Effect::Epoch(epoch) => context.set_epoch(epoch),
             Effect::Send { link, stream, message } => {
                 if let Some(link) = self.links.get(&link) {
+                    self.context.make_way(link, stream, &message);
                     link.send_own(stream, &message);
                 }
             }
@@ -195,9 +222,13 @@ impl Handler<Routing> for Router {
             Input::LinkDown { link, .. } => Some(*link),
             _ => None,
         };
+        if let Some(link) = gone.and_then(|link| self.links.get(&link)) {
+            self.context.link_ends(link);
+        }
         self.handle_input(input);
         if let Some(link) = gone.and_then(|link| self.links.remove(&link)) {
             self.context.routes().forget_link(link.id);
+            self.context.link_gone(&link);
             self.context.count_unknown(link.unreported());
         }
     }

@@ -144,7 +144,7 @@ impl Context {
 
     /// Whether a message may leave now: nobody has asked for a pause, and it is not too large for the way.
     fn may_post(&self, way: &AwayLink, body: &[u8]) -> Result<(), PostError> {
-        if self.pause_left(way.to).is_some() {
+        if self.pause_left(way.to).is_some() || way.link.hold.pauses(way.to.context) {
             return Err(PostError::Full);
         }
         let (is, limit) = (body.len(), self.max_message());
@@ -164,9 +164,10 @@ impl Context {
         }
     }
 
-    /// Waits until a message that found its lane full or its mailbox paused may be tried again, or the link has gone.
+    /// Waits until a message that found its lane full, or its mailbox or context paused, may be tried again, or the link has gone.
     pub async fn room(&self, way: &AwayLink) {
         self.pause_over(way.to).await;
+        self.link_pause_over(&way.link.hold, way.to.context).await;
         way.link.lane(way.to.handle.stream()).wait_for_room().await;
     }
 

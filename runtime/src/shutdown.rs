@@ -38,6 +38,7 @@ impl Context {
         let deadline = Instant::now() + within;
         self.end_actors(within).await;
         self.end_children(deadline).await;
+        self.end_holds();
         for link in self.links() {
             link.say_goodbye(LossKind::Shutdown, "it shut down");
         }

@@ -32,6 +32,10 @@ pub struct Limits {
     pub lane_bytes: usize,
     /// Bytes of large bodies (over [`FRAGMENT`]) that wait for one link, beyond the lanes' own.
     pub link_large_bytes: usize,
+    /// Bytes that came by one link and wait for another, beside its lanes (protocol rule 16). From half of it on the link that brought
+    /// them is asked for pauses; the other half is room for what is on its way by then: the lanes of a link whose peer forwards as
+    /// well, four times [`Self::lane_bytes`] each, and the windows of its streams.
+    pub relay_bytes: usize,
     /// Messages that one mailbox accepts and has not handled. From a third of it on its senders are asked to pause; the rest is room
     /// for what is on its way by then.
     pub mailbox_messages: usize,
@@ -73,6 +77,7 @@ impl Default for Limits {
             max_message: 16 * 1024 * 1024,
             lane_bytes: 256 * 1024,
             link_large_bytes: 32 * 1024 * 1024,
+            relay_bytes: 16 * 1024 * 1024,
             mailbox_messages: 48 * 1024,
             mailbox_bytes: 16 * 1024 * 1024,
             reassembly_bytes: 64 * 1024 * 1024,
@@ -119,6 +124,7 @@ impl Limits {
             ("max_message", self.max_message as u128, 1024),
             ("lane_bytes", self.lane_bytes as u128, 2 * MAX_FRAME as u128),
             ("link_large_bytes", self.link_large_bytes as u128, self.max_message as u128),
+            ("relay_bytes", self.relay_bytes as u128, 2 * MAX_FRAME as u128),
             ("mailbox_messages", self.mailbox_messages as u128, 1),
             ("mailbox_bytes", self.mailbox_bytes as u128, 1024),
             ("reassembly_bytes", self.reassembly_bytes as u128, self.max_message as u128),
