@@ -1,6 +1,7 @@
 //! The conformance suite: what must hold over every kind of link. Each scenario states one outcome, in its name and its first line.
 
 pub mod addresses;
+pub mod congestion;
 pub mod forgery;
 pub mod handlers;
 pub mod load;
@@ -35,6 +36,14 @@ macro_rules! conformance {
             lookup_finds_by_name_and_kind,
             a_name_belongs_to_one_living_actor,
             a_parent_starts_registered_actors_below_itself,
+        );
+        $crate::tests_of!($fabric, congestion:
+            one_that_stops_reading_holds_its_own_senders_alone,
+            a_pause_goes_back_hop_by_hop,
+            when_the_paused_one_dies_everybody_is_answered,
+            a_relay_that_ends_answers_what_waits_in_it,
+            a_loss_does_not_overtake_what_waits,
+            long_bodies_wait_and_arrive_whole,
         );
         $crate::tests_of!($fabric, forgery:
             m03_forged_withdrawal_is_refused,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use actogen::{Limits, Placement, Remote, prelude::Context, quic};
+use actogen_core::limits::MAX_FRAME;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -31,10 +32,12 @@ const LAST_OUTCOMES: Duration = Duration::from_millis(50);
 /// How long the tables of a context may take to be as they were before there was any traffic.
 const BASELINE: Duration = Duration::from_secs(2);
 
-/// The limits of every context. In a crowded simulation mailboxes are so small that they fill.
+/// The limits of every context. In a crowded simulation mailboxes, and what links hold for others, are so small that they fill.
 pub(crate) fn limits(crowded: bool) -> Limits {
     let usual = Limits::default();
     Limits {
+        lane_bytes: if crowded { 2 * MAX_FRAME } else { usual.lane_bytes },
+        relay_bytes: if crowded { 8 * MAX_FRAME } else { usual.relay_bytes },
         mailbox_messages: if crowded { 48 } else { usual.mailbox_messages },
         detection_time: DETECTION,
         handshake_time: Duration::from_secs(2),
@@ -214,6 +217,8 @@ async fn baseline(desk: &Desk) {
         let router = holdings.router;
         let at_rest = holdings.pending == 0
             && holdings.watched == 0
+            && holdings.held == 0
+            && holdings.paused == 0
             && holdings.mailboxes == 1
             && holdings.routes == below
             && router.links == links
