@@ -12,7 +12,7 @@ use std::{
 
 use actogen_core::{
     ContextId, LinkId, StreamId,
-    wire::{self, FrameReader, Header},
+    wire::{self, Frame, FrameReader, Header},
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -70,15 +70,15 @@ impl Piece {
         self.frames.len() + PIECE_OVERHEAD
     }
 
-    /// Calls `each` with the header and the bytes of every frame.
+    /// Calls `each` with the header and the payload of every frame.
     pub(crate) fn for_each(&self, mut each: impl FnMut(Header, &[u8])) {
         let mut reader = FrameReader::new();
         reader.feed(bytes::Bytes::copy_from_slice(&self.frames));
         while let Some(frame) =
             reader.next_placed().expect("a frame that this context has written can be read")
         {
-            let bytes = frame.bytes.slice(frame.begin..frame.payload.end);
-            each(frame.header, &bytes);
+            let Frame { header, payload } = frame.into_frame();
+            each(header, &payload);
         }
     }
 
@@ -86,9 +86,9 @@ impl Piece {
     fn split_sources(&mut self, is_one: &impl Fn(ContextId) -> bool) -> Self {
         let (mut kept, mut taken) =
             (Self::new(self.from, self.sort), Self::new(self.from, self.sort));
-        self.for_each(|header, frame| {
+        self.for_each(|header, payload| {
             let to = if header.source.is_some_and(is_one) { &mut taken } else { &mut kept };
-            wire::put_frame_of(frame, &[], &mut to.frames);
+            wire::put_frame(&header, &[payload], &mut to.frames);
             to.count += 1;
         });
         *self = kept;
@@ -447,8 +447,8 @@ mod tests {
     async fn numbers(lane: &Lane) -> Vec<u64> {
         lane.close(false);
         let (mut reader, mut got) = (FrameReader::new(), Vec::new());
-        while let Some(chunk) = lane.take().await {
-            reader.feed(chunk);
+        while let Some(taken) = lane.take().await {
+            reader.feed(taken.frames);
             while let Some(frame) = reader.next().unwrap() {
                 got.push(frame.header.reply.unwrap().0);
             }

@@ -295,7 +295,7 @@ impl Lane {
             return Err(LaneError::Full);
         }
         let before = std::mem::take(&mut state.filling);
-        let piece = Chunk { frames: std::mem::take(frames), parts: 0 };
+        let piece = Chunk { frames: std::mem::take(frames), ..Chunk::default() };
         state.held += piece.frames.len();
         state.envelopes += count;
         state.full.extend([before, piece].into_iter().filter(|chunk| !chunk.frames.is_empty()));
@@ -599,7 +599,7 @@ mod tests {
         assert_eq!(put(&lane, PAIR, &long), Err(LaneError::Full));
         let mut reader = FrameReader::new();
         while lane.state.lock().large_held * 2 > 1024 * 1024 {
-            reader.feed(lane.take().await.unwrap());
+            reader.feed(lane.take().await.unwrap().frames);
             while reader.next().unwrap().is_some() {}
         }
         lane.wait_for_room().await;

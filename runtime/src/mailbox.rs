@@ -92,6 +92,7 @@ pub(crate) struct Watcher {
 #[derive(Debug)]
 enum Watchers {
     /// Most have none, and need no room for them.
+    #[expect(clippy::box_collection, reason = "a vector that is empty takes three times the room")]
     Some(Option<Box<Vec<Watcher>>>),
     /// The mailbox has ended, and its watchers have been told.
     Over,
