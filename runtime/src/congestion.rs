@@ -14,13 +14,13 @@ use std::{
 };
 
 use actogen_core::{
-    ContextId, Dead, DeadReason, Handled, Limits, LinkId, Moment, StreamId,
+    ContextId, Dead, DeadReason, Handle, Handled, Limits, LinkId, Moment, StreamId,
     congestion::{Congestion, Leases},
     flow::RENEW,
-    limits::MAX_WITHDRAWN,
+    limits::{MAX_FRAME, MAX_WITHDRAWN},
     policy::Origin,
     wire::{
-        Destination,
+        Destination, Run,
         control::{Contexts, LinkMessage, Outside},
     },
 };
@@ -127,6 +127,26 @@ impl Context {
             }
         }
         self.hold_back(next, onward)
+    }
+
+    /// Passes on a run of one-way messages that lies in `chunk` and is to go by a link behind another header and tag. False when
+    /// they must be looked at one by one.
+    pub(crate) fn pass_run(
+        &self,
+        next: &LinkState,
+        (to, handle): (ContextId, Handle),
+        head: &[u8],
+        run: &Run,
+        chunk: &[u8],
+    ) -> bool {
+        let lane = next.lane(handle.stream());
+        let passed = next.hold.is_idle()
+            && head.len() + run.longest <= MAX_FRAME
+            && lane.append_run((to, handle), head, &chunk[run.bytes.clone()], run.frames).is_ok();
+        if passed {
+            self.0.counters.forwarded.add(run.frames as u64);
+        }
+        passed
     }
 
     #[cold]

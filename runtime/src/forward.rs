@@ -12,7 +12,7 @@ use std::{
 
 use actogen_core::{
     Address, ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
-    limits::MAX_FRAME,
+    limits::{MAX_FRAME, MAX_HEADER},
     offence::{Offence, OffenceKind},
     policy::{Origin, Side},
     route::judge::{self, Verdict},
@@ -45,11 +45,15 @@ const GIVEN_UP: usize = 64;
 struct Judged {
     /// The generation of routes under which it was.
     generation: u64,
-    /// Its mailbox, if that is still there.
-    bound: Weak<Bound>,
-    handle: Handle,
-    origin: Origin,
-    item: Item,
+    went: Went,
+}
+
+/// Where a message went.
+enum Went {
+    /// To a mailbox here, if that is still there.
+    Here { bound: Weak<Bound>, handle: Handle, origin: Origin, item: Item },
+    /// On its way, with this header and tag.
+    On { next: Arc<LinkState>, pair: (ContextId, Handle), head: Vec<u8> },
 }
 
 /// What one stream of a link brings.
@@ -64,7 +68,7 @@ pub(crate) struct Inbound {
     spoke: Option<(u64, Origin)>,
     /// Messages for one mailbox, handed over together.
     batch: Option<(Arc<Bound>, Batch)>,
-    /// The last frame, if it was a one-way message to a mailbox here: its repetitions go where it went.
+    /// The last frame, if it was a one-way message that went somewhere: its repetitions go there too.
     judged: Option<Judged>,
 }
 
@@ -132,18 +136,34 @@ impl Inbound {
         {
             return 0;
         }
-        let Some(bound) = judged.bound.upgrade() else { return 0 };
         let Some(run) = frames.next_run() else { return 0 };
-        let Judged { handle, origin, item, .. } = *judged;
-        let (_, batch) = match &mut self.batch {
-            Some(waiting) if waiting.1.takes(handle, &origin, frames.chunk()) => waiting,
-            waiting => {
-                hand_over(&self.context, waiting.take());
-                waiting.insert((bound, Batch::new(handle, origin, frames.chunk().clone())))
+        let is_taken = match &judged.went {
+            Went::Here { bound, handle, origin, item } => match bound.upgrade() {
+                Some(bound) => {
+                    let (_, batch) = match &mut self.batch {
+                        Some(waiting) if waiting.1.takes(*handle, origin, frames.chunk()) => {
+                            waiting
+                        }
+                        waiting => {
+                            hand_over(&self.context, waiting.take());
+                            let batch = Batch::new(*handle, *origin, frames.chunk().clone());
+                            waiting.insert((bound, batch))
+                        }
+                    };
+                    batch.push_run(*item, &run);
+                    true
+                }
+                None => false,
+            },
+            Went::On { next, pair, head } => {
+                self.context.pass_run(next, *pair, head, &run, frames.chunk())
             }
         };
-        batch.push_run(item, &run);
-        run.frames as u64
+        if is_taken {
+            return run.frames as u64;
+        }
+        frames.give_back(&run);
+        0
     }
 
     /// Hands over what has gathered for one mailbox.
@@ -179,7 +199,7 @@ impl Inbound {
         };
         match self.context.routes().judge(Some(self.link.id), to, life, header.hops) {
             Verdict::Deliver => self.deliver(frame, origin, generation),
-            Verdict::Forward(link) => self.forward(link, &frame, origin),
+            Verdict::Forward(link) => self.forward(link, &frame, origin, generation),
             Verdict::Dead(dead) => self.kill(header, origin, &dead),
         }
     }
@@ -203,7 +223,13 @@ impl Inbound {
         Ok(origin)
     }
 
-    fn forward(&mut self, link: actogen_core::LinkId, frame: &Placed<'_>, origin: Origin) {
+    fn forward(
+        &mut self,
+        link: actogen_core::LinkId,
+        frame: &Placed<'_>,
+        origin: Origin,
+        generation: u64,
+    ) {
         let header = &frame.header;
         let Some(Destination { context: to, incarnation }) = header.destination else { return };
         let Some(next) = self.context.routes().link_to(to, link) else {
@@ -266,6 +292,14 @@ impl Inbound {
             sort: class.into(),
         };
         match self.context.pass_on(&next, way_on, class) {
+            Ok(()) if frame.is_repeatable() => {
+                let mut head = vec![0; MAX_HEADER];
+                let len = onward.encode(&mut head);
+                head.truncate(len);
+                head.extend(frame.payload().iter().take(TAG));
+                let went = Went::On { next, pair: (to, header.handle), head };
+                self.judged = Some(Judged { generation, went });
+            }
             Ok(()) => {}
             Err(error) => {
                 let (reason, what) = match error {
@@ -315,11 +349,12 @@ impl Inbound {
         let Placed { header, bytes, payload } = &frame;
         let Some(field) = header.fragment else {
             let delivered = self.whole(header, origin, bytes, payload.clone());
-            if let Some(item) = delivered.filter(|_| header.reply.is_none()) {
-                let bound = self.batch.as_ref().map(|(bound, _)| Arc::downgrade(bound));
-                let handle = header.handle;
-                let judged = |bound| Judged { generation, bound, handle, origin, item };
-                self.judged = bound.map(judged);
+            if let (true, Some(item), Some((bound, _))) =
+                (frame.is_repeatable(), delivered, &self.batch)
+            {
+                let (bound, handle) = (Arc::downgrade(bound), header.handle);
+                let went = Went::Here { bound, handle, origin, item };
+                self.judged = Some(Judged { generation, went });
             }
             return;
         };

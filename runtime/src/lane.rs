@@ -278,6 +278,32 @@ impl Lane {
         Ok(())
     }
 
+    /// Appends a run of one-way messages that is passed on, behind this header and tag, with the room that forwarded frames have.
+    pub(crate) fn append_run(
+        &self,
+        pair: (ContextId, Handle),
+        head: &[u8],
+        run: &[u8],
+        count: usize,
+    ) -> Result<(), LaneError> {
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(LaneError::Closed);
+        }
+        if state.held + head.len() + run.len() > self.bound * 4 {
+            return Err(LaneError::Full);
+        }
+        let chunk = state.chunk_for(pair);
+        let before = chunk.frames.len();
+        chunk.head = wire::put_run(head, run, chunk.head.clone(), &mut chunk.frames);
+        let bytes = chunk.frames.len() - before;
+        state.held += bytes;
+        state.seal();
+        state.envelopes += count as u64;
+        self.wake_writer(state);
+        Ok(())
+    }
+
     /// Appends frames that have waited beside the lane, unless more than half of its bound is taken; with `always` even then. They
     /// are taken out of `frames` when they are appended.
     pub(crate) fn append_piece(

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{Header, header::REPEATS, varint};
+use super::{Header, Kind, header::REPEATS, varint};
 use crate::limits::{MAX_FRAME, MAX_HEADER};
 
 /// Bytes of a message's tag, in front of its body.
@@ -15,7 +15,7 @@ pub const TAG: usize = 8;
 pub struct Frame {
     /// The addressing part.
     pub header: Header,
-    /// For a message: its tag ([`TAG`] bytes) and body; for other kinds see [`Kind`](super::Kind). Opaque to whoever forwards it.
+    /// For a message: its tag ([`TAG`] bytes) and body; for other kinds see [`Kind`]. Opaque to whoever forwards it.
     pub payload: Bytes,
 }
 
@@ -36,6 +36,11 @@ impl Placed<'_> {
         &self.bytes[self.payload.clone()]
     }
 
+    /// Whether the next frame on the stream may repeat this one's header and tag.
+    pub fn is_repeatable(&self) -> bool {
+        is_plain(&self.header) && self.payload.len() >= TAG
+    }
+
     /// The frame with a payload of its own, which keeps the bytes that hold it.
     pub fn into_frame(self) -> Frame {
         Frame { header: self.header, payload: self.bytes.slice(self.payload) }
@@ -51,6 +56,8 @@ pub struct Run {
     pub frames: usize,
     /// The bytes of their bodies together.
     pub bodies: usize,
+    /// The bytes of the longest of their bodies.
+    pub longest: usize,
 }
 
 /// Appends a frame to `out`. `payload` may come in parts (a tag, a body).
@@ -102,6 +109,23 @@ fn put_len(len: usize, out: &mut Vec<u8>) {
     varint::put(len as u64, out);
 }
 
+/// Appends the frames of a run, behind another header and tag than those that it came behind. `last` is where header and tag lie that
+/// the next frame of `out` may repeat; gives where those are that the next one may.
+///
+/// # Panics
+/// As [`put_frame`]: the longest of the bodies must fit behind `head`.
+pub fn put_run(head: &[u8], run: &[u8], last: Range<usize>, out: &mut Vec<u8>) -> Range<usize> {
+    if out[last.clone()] == *head {
+        out.extend_from_slice(run);
+        return last;
+    }
+    let first = next_of_run(run, 0);
+    let end = first.end;
+    let last = put_framed(head, &run[first], out);
+    out.extend_from_slice(&run[end..]);
+    last
+}
+
 /// Where the next body of a run lies that goes on at `at`; the next repetition begins where that ends.
 ///
 /// # Panics
@@ -122,7 +146,10 @@ pub(super) fn repeated(frame: &[u8]) -> Option<&[u8]> {
 
 /// Header and tag of a frame, if the next one may repeat them; `header` takes the first `used` bytes of it.
 pub(super) fn repeatable<'a>(header: &Header, frame: &'a [u8], used: usize) -> Option<&'a [u8]> {
-    let is_plain =
-        header.kind == super::Kind::Message && header.reply.is_none() && header.fragment.is_none();
-    if is_plain { frame.get(..used + TAG) } else { None }
+    if is_plain(header) { frame.get(..used + TAG) } else { None }
+}
+
+/// Whether it is a one-way message in one frame.
+fn is_plain(header: &Header) -> bool {
+    header.kind == Kind::Message && header.reply.is_none() && header.fragment.is_none()
 }

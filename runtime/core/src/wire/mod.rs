@@ -16,7 +16,7 @@ mod reader;
 pub mod varint;
 
 pub use frame::{
-    Frame, Placed, Run, TAG, next_of_run, put_frame, put_framed, put_head, put_repeated,
+    Frame, Placed, Run, TAG, next_of_run, put_frame, put_framed, put_head, put_repeated, put_run,
 };
 pub use header::{Destination, FragmentField, Header, Kind, TraceContext};
 pub use reader::FrameReader;

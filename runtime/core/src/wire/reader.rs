@@ -106,7 +106,7 @@ impl FrameReader {
         }
         // Spelled out, it must not be longer than a frame may be.
         let longest = MAX_FRAME - self.head.len();
-        let mut run = Run { bytes: self.at..self.at, frames: 0, bodies: 0 };
+        let mut run = Run { bytes: self.at..self.at, frames: 0, bodies: 0, longest: 0 };
         let mut rest = &self.chunk[self.at..];
         while let Ok(Some(len)) = frame_len(&mut rest)
             && let Some((frame, behind)) = rest.split_at_checked(len)
@@ -115,11 +115,18 @@ impl FrameReader {
         {
             run.frames += 1;
             run.bodies += body.len();
+            run.longest = run.longest.max(body.len());
             rest = behind;
             run.bytes.end = self.chunk.len() - rest.len();
         }
         self.at = run.bytes.end;
         (run.frames > 0).then_some(run)
+    }
+
+    /// Gives the last run back: its frames come by themselves then.
+    pub fn give_back(&mut self, run: &Run) {
+        debug_assert!(run.bytes.end == self.at, "something was read behind the run");
+        self.at = run.bytes.start;
     }
 
     /// The chunk that is being read.
@@ -206,8 +213,10 @@ fn frame_len(bytes: &mut &[u8]) -> Result<Option<usize>, WireError> {
 mod tests {
     use super::*;
     use crate::{
-        id::Handle,
-        wire::{FragmentField, Kind, header::REPEATS, next_of_run, put_frame, put_repeated},
+        id::{ContextId, Handle},
+        wire::{
+            FragmentField, Kind, header::REPEATS, next_of_run, put_frame, put_repeated, put_run,
+        },
     };
 
     fn frame(handle: u64, payload: &[u8]) -> Vec<u8> {
@@ -287,7 +296,9 @@ mod tests {
         assert_eq!(reader.next_run(), None, "a frame that is none");
         reader.next().unwrap().unwrap();
         let run = reader.next_run().unwrap();
-        assert_eq!((run.frames, run.bodies), (2, 8));
+        assert_eq!((run.frames, run.bodies, run.longest), (2, 8, 5));
+        reader.give_back(&run);
+        assert_eq!(reader.next_run(), Some(run.clone()));
         let two = next_of_run(reader.chunk(), run.bytes.start);
         let three = next_of_run(reader.chunk(), two.end);
         assert_eq!(
@@ -301,6 +312,31 @@ mod tests {
         assert_eq!(reader.next_run(), None, "part of it was in another chunk");
         assert_eq!(&reader.next().unwrap().unwrap().payload[..], b"the tag.four");
         assert!(reader.at_boundary() && reader.under_way() == 0);
+    }
+
+    #[test]
+    fn a_run_goes_on_behind_another_head() {
+        let stream = repetitions(&[b"one", b"two", b"three"]);
+        let mut reader = FrameReader::new();
+        reader.feed(stream.into());
+        reader.next().unwrap().unwrap();
+        let run = reader.next_run().unwrap();
+        let run = &reader.chunk()[run.bytes];
+        let mut plain = Vec::new();
+        let onward = Header { source: Some(ContextId(9)), ..Header::to(Handle(1000)) };
+        put_frame(&onward, &[b"the tag."], &mut plain);
+        let head = &plain[1..];
+        let mut out = Vec::new();
+        let last = put_run(head, run, 0..0, &mut out);
+        assert_eq!(put_run(head, run, last.clone(), &mut out), last, "said once");
+        let mut reader = FrameReader::new();
+        reader.feed(out.into());
+        let mut got = Vec::new();
+        while let Some(frame) = reader.next().unwrap() {
+            assert_eq!(frame.header, onward);
+            got.push(frame.payload.slice(8..));
+        }
+        assert_eq!(got, [&b"two"[..], b"three", b"two", b"three"]);
     }
 
     #[test]
