@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const MESSAGES: u64 = 100_000;
+const MESSAGES: u64 = 60_000;
 
 #[test]
 fn every_message_is_accounted_for_and_memory_is_bounded() {

@@ -99,10 +99,8 @@ async fn take(
         above = above.max(scene.above_rest()?);
         report.progress(&format!("{what}: {accounts}; {above} bytes above rest"));
     }
-    if above > BOUND {
-        return Err(Failure::Bound { measure: measure.name, held: above, bound: BOUND });
-    }
     scene.end().await;
+    hold(measure, above)?;
     let seconds = 0.0;
     let summary =
         Summary::alone(&rates).ok_or(Failure::Nothing { measure: measure.name, seconds })?;
@@ -117,6 +115,14 @@ async fn take(
         ("bound_bytes", BOUND),
     ];
     report.result_with(measure, &summary, &more)
+}
+
+/// A process may not hold more than the bound above what it held at rest.
+fn hold(measure: &Measure, above: u64) -> Result<(), Failure> {
+    if above > BOUND {
+        return Err(Failure::Bound { measure: measure.name, held: above, bound: BOUND });
+    }
+    Ok(())
 }
 
 /// Both processes, and what they held at rest.
@@ -273,5 +279,18 @@ impl Scene {
 
     async fn end(self) {
         self.context.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_beyond_the_bound_is_a_failure() {
+        let (_, measure) = &FLOODS[0];
+        assert!(hold(measure, BOUND).is_ok());
+        let failure = hold(measure, BOUND + 1).unwrap_err().to_string();
+        assert!(failure.contains("`flood_sleeping`") && failure.contains("67108865"), "{failure}");
     }
 }

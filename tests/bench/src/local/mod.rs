@@ -14,7 +14,7 @@ use tell::Where;
 pub(crate) const SUITE: Suite = Suite {
     name: "local",
     about: "actors of one process, beside plain actix",
-    measures: || TELLS.iter().map(|(_, measure)| measure).flatten().chain(IDLE).collect(),
+    measures: || TELLS.iter().flat_map(|(_, measure)| measure).chain(IDLE).collect(),
     run,
 };
 

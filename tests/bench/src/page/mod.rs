@@ -101,7 +101,7 @@ impl Figures {
         let up = Axis::logarithmic("time to the answer (us)", least, all().fold(1.0, f64::max));
         let across = Axis::rarity("share of requests that took no longer (%)", 99.9);
         let name = measure.name.split('_').next().unwrap_or(measure.name);
-        let about = "Medians over the rounds. Each step to the right is ten times rarer.";
+        let about = "Medians over the rounds. What 90, 99 and 99.9 of a hundred stay within is equally far apart.";
         self.put(&format!("Times of {name}"), about, |id, title| {
             let ours = Line { name: "actogen".into(), points: points(ours), look: Look::Ours };
             let reference = Line {

@@ -6,9 +6,9 @@ use super::axis::Axis;
 
 const WIDTH: f64 = 760.0;
 /// Room for the names of bars.
-const NAMES: f64 = 190.0;
+const NAMES: f64 = 175.0;
 /// Room for what is written behind bars.
-const VALUES: f64 = 190.0;
+const VALUES: f64 = 205.0;
 const ROW: f64 = 30.0;
 const HEIGHT: f64 = 340.0;
 /// Room around the area of lines: left, right, top, bottom.

@@ -136,6 +136,13 @@ async fn contexts(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         let ours = async |lasts| Ok(trees.borrow_mut().0.change(lasts).into());
         let base = async |lasts| Ok(trees.borrow_mut().1.change(lasts).into());
         rounds::take(plan, report, &point.measures, ours, base).await?;
+        let (tree, base) = trees.into_inner();
+        report.progress(&format!(
+            "{}: a change is {:.1} inputs to machines; {:.1} among {BASE} contexts",
+            point.measures[0].name,
+            tree.inputs_per_change(),
+            base.inputs_per_change()
+        ));
     }
     Ok(())
 }
