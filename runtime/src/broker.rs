@@ -15,7 +15,7 @@ use actogen_core::{
 use crate::{
     context::Context,
     enrol,
-    forward::{self, Inbound},
+    inbound::{self, Inbound},
     lane::Taken,
     link::LinkState,
     opening::{self, Opened},
@@ -110,7 +110,7 @@ pub(crate) async fn attach(context: &Context, opened: Opened) -> Arc<LinkState> 
     for (stream, writer) in StreamId::all().zip(link.writers) {
         context.spawn(write(state.clone(), stream, writer));
     }
-    let reassembly = forward::reassembly(limits, context.max_message());
+    let reassembly = inbound::reassembly(limits, context.max_message());
     let readers: Vec<_> = StreamId::all()
         .zip(link.readers)
         .map(|(stream, reader)| {
@@ -217,7 +217,7 @@ async fn read(
                 Ok(Some(message)) => own_message(&context, &link, stream, message).await,
                 Err(error) => {
                     inbound.flush();
-                    let text = forward::violation(&context, &link, &error);
+                    let text = inbound::violation(&context, &link, &error);
                     return link.cut(LossKind::Violation, &text);
                 }
             }

@@ -28,7 +28,6 @@ use parking_lot::Mutex;
 
 use crate::{
     context::{Context, Phase},
-    forward,
     hold::{Held, Hold, Onward, Passing, Piece, Sort},
     lane::{Class, LaneError},
     link::LinkState,
@@ -366,7 +365,7 @@ impl Context {
                 authority: header.authority.unwrap_or(source),
                 neighbour: from.as_ref().map(|from| from.neighbour()),
             };
-            forward::kill(self, from.as_ref(), &header, origin, &dead);
+            self.kill_frame(from.as_ref(), &header, origin, &dead);
         });
     }
 

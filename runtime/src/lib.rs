@@ -13,7 +13,7 @@
 //! | [`transport`], [`memory`] | what carries bytes |
 //! | `opening`, `join`, `broker` | links: how they open, who becomes whose parent, the tasks that serve them |
 //! | `lane`, `link` | the way out over one link |
-//! | `forward` | the way in |
+//! | `inbound`, `forward` | the way in, and through |
 //! | `flow`, `congestion`, `hold` | pausing senders: for a mailbox, for a way that is full; what waits on such a way |
 //! | `routes`, `router` | the table, and the actor that writes it |
 //! | [`mailbox`], [`envelope`] | who receives, and what |
@@ -36,8 +36,8 @@ mod enrol;
 pub mod envelope;
 pub mod events;
 mod flow;
-mod forward;
 mod hold;
+mod inbound;
 mod join;
 mod lane;
 pub mod launch;

@@ -1,12 +1,22 @@
 //! Messages that die in this context: answered if somebody waits, counted, and shown as dead letters.
 
-use actogen_core::{Address, Dead, DeadReason, Handle, Handled, policy::Origin};
+use std::sync::Arc;
+
+use actogen_core::{
+    Address, Dead, DeadReason, Handle, Handled,
+    policy::Origin,
+    wire::{Destination, Header, Kind},
+};
 
 use crate::{
     batch::Batch,
+    congestion::GONE,
     context::Context,
     dead_letters::DeadLetter,
     envelope::{Envelope, ReplyPort},
+    hold::{Onward, Sort},
+    lane::Class,
+    link::LinkState,
 };
 
 impl Context {
@@ -67,5 +77,86 @@ impl Context {
         if count.is_power_of_two() || self.0.dead_letters.has_subscribers() {
             self.0.dead_letters.publish(DeadLetter { to, from, tag, dead: dead.clone() }, count);
         }
+    }
+
+    /// Gives a frame up that came by this link, if that still stands: answers it if somebody waits, counts it, and shows it as a dead
+    /// letter.
+    pub(crate) fn kill_frame(
+        &self,
+        by: Option<&Arc<LinkState>>,
+        header: &Header,
+        origin: Origin,
+        dead: &Dead,
+    ) {
+        if header.kind != Kind::Message {
+            // A dead reply never causes another.
+            return self.0.counters.dropped_notices.add(1);
+        }
+        // One long body is one message, however many fragments of it come.
+        if header.fragment.is_none_or(|fragment| fragment.index == 0) {
+            self.refuse_frame(by, header, origin, dead);
+        }
+    }
+
+    /// As [`Self::kill_frame`], for a message.
+    pub(crate) fn refuse_frame(
+        &self,
+        by: Option<&Arc<LinkState>>,
+        header: &Header,
+        origin: Origin,
+        dead: &Dead,
+    ) {
+        self.bury(self.addressed(header), origin, 0, dead);
+        if let Some(reply) = header.reply {
+            match by {
+                Some(link) => self.dead_reply(link, header, origin, reply, dead),
+                None => self.0.counters.dropped_notices.add(1),
+            }
+        }
+    }
+
+    /// Sends a dead reply back the way the request came, in the name of whoever was asked (protocol rule 12).
+    fn dead_reply(
+        &self,
+        link: &Arc<LinkState>,
+        header: &Header,
+        origin: Origin,
+        reply: Handle,
+        dead: &Dead,
+    ) {
+        let me = self.id();
+        let asked = header.destination.map_or(me, |destination| destination.context);
+        let (to, stream) = (origin.source, reply.stream());
+        let mut back = Header::to(reply).kind(Kind::Dead);
+        if to != link.peer {
+            back.destination = Some(Destination { context: to, incarnation: None });
+        }
+        if asked != me {
+            back.source = Some(asked);
+            back.by_router = true;
+        }
+        let mut payload = Vec::new();
+        dead.encode(&mut payload);
+        let sent = if link.hold.holds(stream, to, Sort::Notice) {
+            // Behind what the one who was asked has sent before.
+            let (header, payload, sort) = (&back, &payload[..], Sort::Notice);
+            self.hold_back(link, Onward { from: GONE, to, stream, header, payload, sort })
+        } else {
+            link.lane(stream).append((to, reply), &back, &[&payload], Class::Notice)
+        };
+        if sent.is_err() {
+            self.0.counters.dropped_notices.add(1);
+        }
+    }
+
+    /// Whom a frame is for.
+    pub(crate) fn addressed(&self, header: &Header) -> Address {
+        let (to, incarnation) = match header.destination {
+            Some(Destination { context, incarnation }) => {
+                (context, incarnation.unwrap_or_default())
+            }
+            None => (self.id(), self.incarnation()),
+        };
+        Address { context: to, handle: header.handle, incarnation }
     }
 }

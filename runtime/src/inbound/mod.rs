@@ -1,8 +1,10 @@
 //! The way in: what becomes of each frame that a link brings.
 //!
-//! A frame for this context goes into its mailbox, or ends a wait. A frame for another goes on, undecoded and uncopied. Anything
+//! A frame for this context goes into its mailbox, or ends a wait. A frame for another goes on (`forward`). Anything
 //! else is answered with a dead reply, if somebody waits, and counted. The Router's mailbox sees none of it: only the link's own
 //! messages go there, and the stream that brought one waits until it is applied.
+
+mod forward;
 
 use std::{
     collections::VecDeque,
@@ -11,12 +13,11 @@ use std::{
 };
 
 use actogen_core::{
-    Address, ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
-    limits::{MAX_FRAME, MAX_HEADER},
+    ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
+    limits::MAX_FRAME,
     offence::{Offence, OffenceKind},
     policy::{Origin, Side},
     route::judge::{self, Verdict},
-    router::Input,
     wire::{
         Destination, FrameReader, Header, Kind, Placed, TAG, WireError,
         control::LinkMessage,
@@ -28,11 +29,8 @@ use parking_lot::Mutex;
 
 use crate::{
     batch::{Batch, Item},
-    congestion::GONE,
     context::Context,
     envelope::Outcome,
-    hold::{Onward, Sort},
-    lane::{Class, LaneError},
     link::LinkState,
     mailbox::Bound,
 };
@@ -181,7 +179,7 @@ impl Inbound {
                 self.context.offence(&offence);
                 if header.kind == Kind::Message {
                     let dead = self.dead(DeadReason::Refused, Handled::No, offence.to_string());
-                    let to = self.address(header);
+                    let to = self.context.addressed(header);
                     let from = Origin {
                         source: self.link.peer,
                         authority: self.link.peer,
@@ -221,128 +219,6 @@ impl Inbound {
             self.spoke = Some((generation, origin));
         }
         Ok(origin)
-    }
-
-    fn forward(
-        &mut self,
-        link: actogen_core::LinkId,
-        frame: &Placed<'_>,
-        origin: Origin,
-        generation: u64,
-    ) {
-        let header = &frame.header;
-        let Some(Destination { context: to, incarnation }) = header.destination else { return };
-        let Some(next) = self.context.routes().link_to(to, link) else {
-            let dead = self.dead(
-                DeadReason::RouteLost,
-                Handled::No,
-                format!("the link to {to} went this moment"),
-            );
-            return self.kill(header, origin, &dead);
-        };
-        if next.peer == to
-            && let Some(meant) = incarnation
-            && let Some(dead) = judge::other_life(self.context.id(), to, meant, next.incarnation)
-        {
-            return self.kill(header, origin, &dead);
-        }
-        if self.context.routes().note_addressed(self.link.id, to) {
-            self.context.tell_router(Input::Addressed {
-                link: self.link.id,
-                context: to,
-                via: next.id,
-            });
-        }
-        // Whoever holds a watch must hear that the watcher is lost, or the watch would stay for ever: it addresses the watcher, in
-        // the end.
-        if header.handle == Handle::WATCH
-            && next.side == Side::Child
-            && self.context.routes().note_addressed(next.id, origin.source)
-        {
-            self.context.tell_router(Input::Addressed {
-                link: next.id,
-                context: origin.source,
-                via: self.link.id,
-            });
-        }
-        let mut onward = header.clone();
-        if next.peer == to {
-            onward.destination = None;
-        }
-        onward.source = Some(origin.source);
-        onward.authority = (origin.authority != origin.source).then_some(origin.authority);
-        onward.hops -= 1;
-        let body = header.fragment.map(|field| (origin.source, field.number));
-        if let Some(body) = body
-            && self.given_up.contains(&body)
-        {
-            return;
-        }
-        let class = match header.kind {
-            Kind::Dead => Class::Notice,
-            _ if body.is_some() => Class::Part,
-            _ => Class::Answer,
-        };
-        let way_on = Onward {
-            from: self.link.id,
-            to,
-            stream: self.stream,
-            header: &onward,
-            payload: frame.payload(),
-            sort: class.into(),
-        };
-        match self.context.pass_on(&next, way_on, class) {
-            Ok(()) if frame.is_repeatable() => {
-                let mut head = vec![0; MAX_HEADER];
-                let len = onward.encode(&mut head);
-                head.truncate(len);
-                head.extend(frame.payload().iter().take(TAG));
-                let went = Went::On { next, pair: (to, header.handle), head };
-                self.judged = Some(Judged { generation, went });
-            }
-            Ok(()) => {}
-            Err(error) => {
-                let (reason, what) = match error {
-                    LaneError::Full => (DeadReason::Congested, "a queue is full"),
-                    LaneError::Closed => (DeadReason::RouteLost, "the link is gone"),
-                };
-                let handled = if header.kind == Kind::Message { Handled::No } else { Handled::Yes };
-                let dead = self.dead(
-                    reason,
-                    handled,
-                    format!("{what} at {} on the way to {to}", self.context.id()),
-                );
-                if let Some(body) = body {
-                    if self.given_up.len() >= GIVEN_UP {
-                        self.given_up.pop_front();
-                    }
-                    self.given_up.push_back(body);
-                }
-                if header.kind == Kind::Message {
-                    self.give_up(header, origin, &dead);
-                } else if error == LaneError::Full && header.kind != Kind::Dead {
-                    // The asker waits at the other end of the full queue: tell it, in a notice, for which room is kept.
-                    let mut payload = Vec::new();
-                    dead.encode(&mut payload);
-                    onward.kind = Kind::Dead;
-                    onward.by_router = true;
-                    onward.fragment = None;
-                    let notice = Onward {
-                        from: self.link.id,
-                        to,
-                        stream: self.stream,
-                        header: &onward,
-                        payload: &payload,
-                        sort: Sort::Notice,
-                    };
-                    if self.context.pass_on(&next, notice, Class::Notice).is_err() {
-                        self.context.0.counters.dropped_notices.add(1);
-                    }
-                } else {
-                    self.context.0.counters.dropped_notices.add(1);
-                }
-            }
-        }
     }
 
     fn deliver(&mut self, frame: Placed<'_>, origin: Origin, generation: u64) {
@@ -483,19 +359,15 @@ impl Inbound {
     }
 
     fn kill(&self, header: &Header, origin: Origin, dead: &Dead) {
-        kill(&self.context, Some(&self.link), header, origin, dead);
+        self.context.kill_frame(Some(&self.link), header, origin, dead);
     }
 
     fn give_up(&self, header: &Header, origin: Origin, dead: &Dead) {
-        give_up(&self.context, Some(&self.link), header, origin, dead);
+        self.context.refuse_frame(Some(&self.link), header, origin, dead);
     }
 
     fn dead(&self, reason: DeadReason, handled: Handled, text: String) -> Dead {
         Dead::new(reason, handled, self.context.id(), text)
-    }
-
-    fn address(&self, header: &Header) -> Address {
-        address(&self.context, header)
     }
 }
 
@@ -509,83 +381,6 @@ impl Drop for Inbound {
     fn drop(&mut self) {
         self.flush();
     }
-}
-
-/// Gives a frame up that came by this link, if that still stands: answers it if somebody waits, counts it, and shows it as a dead
-/// letter.
-pub(crate) fn kill(
-    context: &Context,
-    by: Option<&Arc<LinkState>>,
-    header: &Header,
-    origin: Origin,
-    dead: &Dead,
-) {
-    if header.kind != Kind::Message {
-        // A dead reply never causes another.
-        return context.0.counters.dropped_notices.add(1);
-    }
-    // One long body is one message, however many fragments of it come.
-    if header.fragment.is_none_or(|fragment| fragment.index == 0) {
-        give_up(context, by, header, origin, dead);
-    }
-}
-
-fn give_up(
-    context: &Context,
-    by: Option<&Arc<LinkState>>,
-    header: &Header,
-    origin: Origin,
-    dead: &Dead,
-) {
-    context.bury(address(context, header), origin, 0, dead);
-    if let Some(reply) = header.reply {
-        match by {
-            Some(link) => dead_reply(context, link, header, origin, reply, dead),
-            None => context.0.counters.dropped_notices.add(1),
-        }
-    }
-}
-
-/// Sends a dead reply back the way the request came, in the name of whoever was asked (protocol rule 12).
-fn dead_reply(
-    context: &Context,
-    link: &Arc<LinkState>,
-    header: &Header,
-    origin: Origin,
-    reply: Handle,
-    dead: &Dead,
-) {
-    let me = context.id();
-    let asked = header.destination.map_or(me, |destination| destination.context);
-    let (to, stream) = (origin.source, reply.stream());
-    let mut back = Header::to(reply).kind(Kind::Dead);
-    if to != link.peer {
-        back.destination = Some(Destination { context: to, incarnation: None });
-    }
-    if asked != me {
-        back.source = Some(asked);
-        back.by_router = true;
-    }
-    let mut payload = Vec::new();
-    dead.encode(&mut payload);
-    let sent = if link.hold.holds(stream, to, Sort::Notice) {
-        // Behind what the one who was asked has sent before.
-        let (header, payload, sort) = (&back, &payload[..], Sort::Notice);
-        context.hold_back(link, Onward { from: GONE, to, stream, header, payload, sort })
-    } else {
-        link.lane(stream).append((to, reply), &back, &[&payload], Class::Notice)
-    };
-    if sent.is_err() {
-        context.0.counters.dropped_notices.add(1);
-    }
-}
-
-fn address(context: &Context, header: &Header) -> Address {
-    let (to, incarnation) = match header.destination {
-        Some(Destination { context, incarnation }) => (context, incarnation.unwrap_or_default()),
-        None => (context.id(), context.incarnation()),
-    };
-    Address { context: to, handle: header.handle, incarnation }
 }
 
 /// Counts bytes that are no frame against the peer and gives the text with which its link is cut.
