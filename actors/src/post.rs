@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     address::{DecodingScope, Reach},
-    message::{Body, RemoteMessage},
+    message::{Body, CodecError, RemoteMessage},
     scratch,
     send_error::SendError,
 };
@@ -67,33 +67,42 @@ impl Reach {
             context.post_local(here, M::TAG.get(), Box::new(message), size, reply);
             return Attempt::Posted;
         }
-        let (posted, encoded) = match encoded {
-            Some(encoded) => (Ok(post_again::<M>(context, known, &encoded, reply)), Some(encoded)),
+        // What is not posted is told beside the buffer's lending, so that next to nothing comes through there when all is well.
+        let mut left = None;
+        let is_posted = match encoded {
+            Some(encoded) => post_again::<M>(context, known, encoded, reply, &mut left),
             None => scratch::with(|encoded| {
                 encoded.extend_from_slice(&M::TAG.get().to_le_bytes());
                 if let Err(error) = message.encode(M::CODEC, encoded) {
-                    return (Err(error), None);
+                    left = Some(Left::Unencodable(error));
+                    return false;
                 }
                 if encoded.len() > FRAGMENT {
                     let encoded = Bytes::from(std::mem::take(encoded));
-                    return (Ok(post_again::<M>(context, known, &encoded, reply)), Some(encoded));
+                    return post_again::<M>(context, known, encoded, reply, &mut left);
                 }
-                let posted = post_short::<M>(context, known, encoded, reply);
-                let is_full = posted == Err(PostError::Full);
-                (Ok(posted), is_full.then(|| Bytes::copy_from_slice(encoded)))
+                match post_short::<M>(context, known, encoded, reply) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        left = Some(Left::of(error, || Bytes::copy_from_slice(encoded)));
+                        false
+                    }
+                }
             }),
         };
-        let dead = match posted {
-            Ok(Ok(())) => return Attempt::Posted,
-            Ok(Err(PostError::Full)) => {
-                return Attempt::NoRoom(Parcel { message, encoded }, known.way().clone());
+        if is_posted {
+            return Attempt::Posted;
+        }
+        let dead = match left {
+            Some(Left::Full(encoded)) => {
+                let parcel = Parcel { message, encoded: Some(encoded) };
+                return Attempt::NoRoom(parcel, known.way().clone());
             }
-            Ok(Err(PostError::Dead(dead))) => dead,
-            Ok(Err(error)) => {
-                let text = format!("{error:?}");
-                Dead::new(DeadReason::NoRoute, Handled::No, context.id(), text)
+            Some(Left::Unencodable(error)) => {
+                return Attempt::Failed(SendError::Unencodable(message, error));
             }
-            Err(error) => return Attempt::Failed(SendError::Unencodable(message, error)),
+            Some(Left::Dead(dead)) => dead,
+            None => unreachable!("what is not posted says why"),
         };
         Attempt::Failed(SendError::Unsent(message, dead))
     }
@@ -184,17 +193,38 @@ impl Reach {
     }
 }
 
+/// Why a message was not posted.
+enum Left {
+    /// No room; this is what was to be posted.
+    Full(Bytes),
+    Dead(Dead),
+    Unencodable(CodecError),
+}
+
+impl Left {
+    #[cold]
+    fn of(error: PostError, encoded: impl FnOnce() -> Bytes) -> Self {
+        match error {
+            PostError::Full => Self::Full(encoded()),
+            PostError::Dead(dead) => Self::Dead(dead),
+        }
+    }
+}
+
 fn post_again<M: RemoteMessage>(
     context: &Context,
     known: &mut KnownWay,
-    encoded: &Bytes,
+    encoded: Bytes,
     reply: Option<Handle>,
-) -> Result<(), PostError> {
-    if encoded.len() > FRAGMENT {
+    left: &mut Option<Left>,
+) -> bool {
+    let posted = if encoded.len() > FRAGMENT {
         context.post_long(known, M::CODEC.number(), encoded.clone(), reply)
     } else {
-        post_short::<M>(context, known, encoded, reply)
-    }
+        post_short::<M>(context, known, &encoded, reply)
+    };
+    *left = posted.err().map(|error| Left::of(error, || encoded));
+    left.is_none()
 }
 
 fn post_short<M: RemoteMessage>(

@@ -29,7 +29,6 @@ pub struct Encoded<'a> {
 
 /// Why a message could not be posted; it has not left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PostError {
     /// The lane to the next context is full: wait for room ([`Context::room`]) or give up.
     Full,

@@ -39,7 +39,7 @@ impl From<Counted> for Tally {
 }
 
 /// What `build.rs` has written.
-#[expect(unreachable_pub, reason = "generated")]
+#[expect(unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
 pub(crate) mod service {
     include!(concat!(env!("OUT_DIR"), "/peers.Sink.rs"));
 }
