@@ -13,6 +13,7 @@ thread_local! {
 }
 
 /// Lends an empty buffer. A use within another one gets a buffer of its own.
+#[inline(always)]
 pub(crate) fn with<T>(fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     let mut fill = Some(fill);
     // At the end of a thread the buffer may be gone already. It is lent where it lies: to move it out and back costs more than to fill
