@@ -1,23 +1,15 @@
 //! Suite `flood`, run as a program, with few messages: that all of them are accounted for, and that what must be told is.
 
-use std::process::Command;
+mod support;
 
-use serde_json::Value;
+use support::{lines, names};
 
 const MESSAGES: u64 = 60_000;
 
 #[test]
 fn every_message_is_accounted_for_and_memory_is_bounded() {
-    let output = Command::new(env!("CARGO_BIN_EXE_actogen-bench"))
-        .args(["flood", "--json", "--rounds", "1", "--messages", &MESSAGES.to_string()])
-        .output()
-        .expect("the program was built with this test");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
-    let names: Vec<_> = lines.iter().map(|line| line["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["flood_sleeping", "flood_dead_address", "flood_dead_letters"]);
+    let lines = lines(&["flood", "--json", "--rounds", "1", "--messages", &MESSAGES.to_string()]);
+    assert_eq!(names(&lines), ["flood_sleeping", "flood_dead_address", "flood_dead_letters"]);
     for line in &lines {
         let count = |name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{name}: {line}"));
         assert!(count("sent") >= MESSAGES, "{line}");

@@ -1,21 +1,13 @@
 //! Suite `local`, run as a program, for a moment: that every measure is there and says what it must, not how fast.
 
-use std::process::Command;
+mod support;
 
-use serde_json::Value;
+use support::{lines, names};
 
 #[test]
 fn every_measure_is_taken_beside_plain_actix() {
-    let output = Command::new(env!("CARGO_BIN_EXE_actogen-bench"))
-        .args(["local", "--json", "--rounds", "1", "--seconds", "0.1"])
-        .output()
-        .expect("the program was built with this test");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
-    let names: Vec<_> = lines.iter().map(|line| line["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["tell_same_arbiter", "tell_cross_arbiter", "idle_actor_bytes"]);
+    let lines = lines(&["local", "--json", "--rounds", "1", "--seconds", "0.1"]);
+    assert_eq!(names(&lines), ["tell_same_arbiter", "tell_cross_arbiter", "idle_actor_bytes"]);
     for line in &lines {
         assert!(line["reference_name"].as_str().unwrap().starts_with("actix"), "{line}");
         let figure = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name}: {line}"));

@@ -1,30 +1,11 @@
 //! Suite `remote`, run as a program, for a moment: that every measure is there and says what it must, not how fast.
 
-use std::process::{Command, Output};
+mod support;
 
-use serde_json::Value;
+use support::{bench, lines, names};
 
 const MEASURES: [&str; 7] =
     ["tell64", "tell1k", "ask64_p50", "ask64_p99", "ask64_x64", "bulk1m", "allocs_per_tell"];
-
-fn bench(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_actogen-bench"))
-        .args(arguments)
-        .output()
-        .expect("the program was built with this test")
-}
-
-fn lines(arguments: &[&str]) -> Vec<Value> {
-    let output = bench(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {errors}");
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
-}
-
-fn names(lines: &[Value]) -> Vec<&str> {
-    lines.iter().map(|line| line["name"].as_str().expect("a measure has a name")).collect()
-}
 
 #[test]
 fn every_measure_is_taken_and_has_all_its_fields() {

@@ -1,13 +1,15 @@
 //! Suite `scale`, run as a program, for a moment: one or two numbers of each series, and the page that is drawn of them.
 
-use std::{fs, process::Command};
+mod support;
 
-use serde_json::Value;
+use std::fs;
+
+use support::{lines, names};
 
 #[test]
 fn each_series_is_measured_beside_its_base_and_drawn() {
     let page = std::env::temp_dir().join(format!("actogen-bench-{}.html", std::process::id()));
-    let names = [
+    let wanted = [
         "scale_actors_1",
         "scale_actors_1000",
         "scale_links_2",
@@ -16,18 +18,21 @@ fn each_series_is_measured_beside_its_base_and_drawn() {
         "scale_contexts_10",
         "scale_contexts_1000",
     ];
-    let output = Command::new(env!("CARGO_BIN_EXE_actogen-bench"))
-        .args(["scale", "--json", "--rounds", "1", "--seconds", "0.05"])
-        .args(["--only", &names.join(","), "--html"])
-        .arg(&page)
-        .output()
-        .expect("the program was built with this test");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).expect("JSON is UTF-8");
-    let lines: Vec<Value> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
-    let taken: Vec<_> = lines.iter().map(|line| line["name"].as_str().unwrap()).collect();
-    assert_eq!(taken, names);
+    let only = wanted.join(",");
+    let html = page.to_str().expect("a folder for temporary files with a plain name");
+    let lines = lines(&[
+        "scale",
+        "--json",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.05",
+        "--only",
+        &only,
+        "--html",
+        html,
+    ]);
+    assert_eq!(names(&lines), wanted);
     for line in &lines {
         let name = line["name"].as_str().unwrap();
         assert_eq!(line["better"], "lower");
