@@ -73,6 +73,16 @@ pub struct Batch {
     len: usize,
     /// What those count together.
     charge: usize,
+    /// Where in the bytes all of it lies.
+    span: Range<usize>,
+}
+
+/// Bytes of which less than half are a batch's own are let go, when they are more than this.
+const SPARSE: usize = 4 * 1024;
+
+/// Whether so few of the bytes are used that a copy of those is better than a hold on all.
+pub(crate) fn is_sparse(used: usize, bytes: &Bytes) -> bool {
+    bytes.len() > SPARSE && used * 2 < bytes.len()
 }
 
 impl Batch {
@@ -86,6 +96,7 @@ impl Batch {
             has_begun: false,
             len: 0,
             charge: 0,
+            span: 0..0,
         }
     }
 
@@ -100,7 +111,28 @@ impl Batch {
     pub(crate) fn push(&mut self, item: Item) {
         self.len += 1;
         self.charge += item.charge();
+        self.extend_span(item.begin, item.end);
         self.items.push(item);
+    }
+
+    fn extend_span(&mut self, begin: usize, end: usize) {
+        let begin = if self.items.is_empty() { begin } else { self.span.start };
+        self.span = begin..end;
+    }
+
+    /// Lets the bytes go that are none of its own, if they are the most: a small message must not hold a large chunk for as long as
+    /// it waits. Before the first is taken.
+    #[must_use]
+    pub(crate) fn compact(mut self) -> Self {
+        if is_sparse(self.span.len(), &self.bytes) {
+            let begin = self.span.start;
+            self.bytes = Bytes::copy_from_slice(&self.bytes[self.span]);
+            self.span = 0..self.bytes.len();
+            for item in &mut self.items {
+                (item.begin, item.end) = (item.begin - begin, item.end - begin);
+            }
+        }
+        self
     }
 
     /// Takes a run of messages that are like `item` but for their bodies. It lies in the batch's bytes.
@@ -108,6 +140,7 @@ impl Batch {
         self.len += run.frames;
         self.charge += run.bodies + run.frames * ENVELOPE_OVERHEAD;
         let Range { start: begin, end } = wire::next_of_run(&self.bytes, run.bytes.start);
+        self.extend_span(begin, run.bytes.end);
         self.items.push(Item { begin, end, repetitions: run.frames - 1, ..item });
     }
 
@@ -269,6 +302,22 @@ mod tests {
         let expected =
             [message(7, "one"), message(7, "two"), message(7, "three"), message(8, "four")];
         assert_eq!(rest(batch), expected);
+    }
+
+    #[test]
+    fn a_batch_that_lies_in_much_else_keeps_what_is_its_own() {
+        let small = with_a_run();
+        let mut large = small.clone();
+        large.bytes = [&[0; SPARSE][..], &small.bytes].concat().into();
+        for item in &mut large.items {
+            (item.begin, item.end) = (item.begin + SPARSE, item.end + SPARSE);
+        }
+        large.span = small.span.start + SPARSE..small.span.end + SPARSE;
+        let large = large.compact();
+        assert_eq!(large.bytes.len(), small.span.len());
+        assert_eq!(rest(large), rest(small.clone()));
+        let compact = small.clone().compact();
+        assert_eq!(compact.bytes.as_ptr(), small.bytes.as_ptr(), "nothing to gain");
     }
 
     #[test]

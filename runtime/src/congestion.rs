@@ -11,13 +11,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use actogen_core::{
     ContextId, Dead, DeadReason, Handle, Handled, Limits, LinkId, Moment, StreamId,
     congestion::{Congestion, Leases},
     flow::RENEW,
-    limits::{MAX_FRAME, MAX_WITHDRAWN},
+    limits::MAX_WITHDRAWN,
     policy::Origin,
     wire::{
         Destination, Run,
@@ -36,6 +37,9 @@ use crate::{
 /// Stands for all links that are gone whose frames still wait: together they have one budget, or whoever comes and goes would have as
 /// many as he likes.
 pub(crate) const GONE: LinkId = LinkId(0);
+
+/// Renewals and ends of pauses are looked at no more often. Well under what a lease has left when it is due again.
+const OFTEN: Duration = Duration::from_millis(250);
 
 /// What all links of a context hold, who was asked to pause, and who has asked.
 ///
@@ -129,7 +133,7 @@ impl Context {
     }
 
     /// Passes on a run of one-way messages that lies in `chunk` and is to go by a link behind another header and tag. False when
-    /// they must be looked at one by one.
+    /// the lane has no room for all of them.
     pub(crate) fn pass_run(
         &self,
         next: &LinkState,
@@ -139,9 +143,8 @@ impl Context {
         chunk: &[u8],
     ) -> bool {
         let lane = next.lane(handle.stream());
-        let passed = next.hold.is_idle()
-            && head.len() + run.longest <= MAX_FRAME
-            && lane.append_run((to, handle), head, &chunk[run.bytes.clone()], run.frames).is_ok();
+        let passed =
+            lane.append_run((to, handle), head, &chunk[run.bytes.clone()], run.frames).is_ok();
         if passed {
             self.0.counters.forwarded.add(run.frames as u64);
         }
@@ -423,8 +426,8 @@ async fn pass_later(context: Context, link: Arc<LinkState>, stream: StreamId) {
 /// Renews the pauses that there is a reason for, and ends those that nobody has renewed.
 async fn keep(context: Context) {
     while let Some(due) = context.renew_and_expire() {
-        // What is asked or granted meanwhile is due no sooner than that.
-        tokio::time::sleep((due - context.now()).min(RENEW)).await;
+        // What is asked or granted meanwhile is due no sooner than that. Never at once again: each time looks at all of them.
+        tokio::time::sleep((due - context.now()).clamp(OFTEN, RENEW)).await;
     }
 }
 

@@ -40,8 +40,6 @@ struct Line {
     places: Slab<Waiting>,
     first: Option<usize>,
     last: Option<usize>,
-    /// When the task looked last; nobody else reads the clock.
-    now: Moment,
     /// The task runs.
     is_watched: bool,
 }
@@ -81,7 +79,6 @@ impl Line {
 
     /// Takes whoever's time has run out out of the line; they keep their places until they leave.
     fn late(&mut self, now: Moment) -> Vec<Handle> {
-        self.now = now;
         let mut late = Vec::new();
         while let Some(first) = self.first
             && self.places[first].deadline <= now
@@ -97,21 +94,20 @@ impl Line {
 impl Deadlines {
     pub(crate) fn new(limit: Duration) -> Self {
         let (places, first, last) = (Slab::new(), None, None);
-        let line = Line { places, first, last, now: Moment::default(), is_watched: false };
+        let line = Line { places, first, last, is_watched: false };
         let tick = (limit / PARTS).clamp(FINEST, COARSEST);
         Self { line: Mutex::new(line), limit, tick }
     }
 
-    /// Puts a call at the end of the line. Its time runs out after the limit, and at most two looks of the task later.
+    /// Puts a call at the end of the line. Its time runs out after the limit, at the next look of the task.
     pub(crate) fn begin(&self, context: &Context, handle: Handle) -> Place {
         let mut line = self.line.lock();
         if !line.is_watched {
             line.is_watched = true;
-            line.now = context.now();
             context.spawn(watch(context.clone()));
         }
-        // The time of the last look may be almost a tick ago.
-        let deadline = line.now + self.limit + self.tick;
+        // Read under the lock: those in the line have earlier ones.
+        let deadline = context.now() + self.limit;
         Place(line.step_in(deadline, handle))
     }
 

@@ -203,7 +203,7 @@ impl Hold {
         charge: impl FnOnce(usize) -> bool,
     ) -> Result<Held, LaneError> {
         let Onward { from, to, stream, header, payload, sort } = onward;
-        self.with(|state| {
+        let held = self.with(|state| {
             if state.is_closed {
                 return Err(LaneError::Closed);
             }
@@ -227,7 +227,8 @@ impl Hold {
                     state.notices += bytes;
                 }
                 let had_task = std::mem::replace(&mut lane.has_task, true);
-                return Ok(if had_task { Held::Waits } else { Held::NeedsTask });
+                let may_go = !state.paused.contains(&to);
+                return Ok((if had_task { Held::Waits } else { Held::NeedsTask }, may_go));
             }
             piece.frames.truncate(before);
             if is_new {
@@ -237,7 +238,13 @@ impl Hold {
                 lane.queues.remove(&to);
             }
             Err(LaneError::Full)
-        })
+        });
+        let (held, may_go) = held?;
+        if may_go {
+            // The task may wait because all that it found is paused.
+            self.changed.notify_waiters();
+        }
+        Ok(held)
     }
 
     /// Passes on what waits for a lane and may go, each destination in its turn, until the lane has no room. `passed` hears of each
@@ -259,7 +266,7 @@ impl Hold {
                 let queue = beside.queues.get_mut(&to).expect("it has its turn");
                 let piece = queue.front_mut().expect("a queue that is kept holds something");
                 let charge = piece.charge();
-                match lane.append_piece(&mut piece.frames, piece.count, false) {
+                match lane.append_piece(to, &mut piece.frames, piece.count, false) {
                     Ok(()) => {}
                     Err(LaneError::Full) => return Passing::NoRoom,
                     // The end of the link gives up what waits for it.
@@ -305,7 +312,7 @@ impl Hold {
                         if taken.sort == Sort::Notice {
                             *notices -= charge;
                         }
-                        match lane.append_piece(&mut taken.frames, taken.count, true) {
+                        match lane.append_piece(to, &mut taken.frames, taken.count, true) {
                             Ok(()) => passed(to, &taken, charge),
                             Err(_) => left.push((to, taken, charge)),
                         }

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, ops::Range};
 use actogen_core::{
     ContextId, Handle,
     limits::FRAGMENT,
-    wire::{self, Header},
+    wire::{self, Frame, FrameReader, Header},
 };
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -88,6 +88,9 @@ struct Chunk {
     parts: usize,
     /// Where header and tag lie that the next frame may repeat; empty if the last frame cannot be repeated.
     head: Range<usize>,
+    /// Bytes that repetitions count beside their own: each counts as the frame that it stands for, or the bound would let a few times as
+    /// many small messages in as their receiver has room for.
+    spared: usize,
 }
 
 impl Chunk {
@@ -103,14 +106,15 @@ impl Chunk {
         self.frames.len() - before
     }
 
-    /// Appends a one-way message, without header and tag where both are those of the frame before; gives how many bytes it takes.
+    /// Appends a one-way message, without header and tag where both are those of the frame before; gives how many bytes it counts.
     fn put_alike(&mut self, head: &[u8], body: &[u8]) -> usize {
         let before = self.frames.len();
         if self.frames[self.head.clone()] == *head {
             wire::put_repeated(body, &mut self.frames);
-        } else {
-            self.head = wire::put_framed(head, body, &mut self.frames);
+            self.spared += head.len();
+            return self.frames.len() - before + head.len();
         }
+        self.head = wire::put_framed(head, body, &mut self.frames);
         self.frames.len() - before
     }
 }
@@ -290,13 +294,15 @@ impl Lane {
         if state.closed {
             return Err(LaneError::Closed);
         }
-        if state.held + head.len() + run.len() > self.bound * 4 {
+        if state.held + count * head.len() + run.len() > self.bound * 4 {
             return Err(LaneError::Full);
         }
         let chunk = state.chunk_for(pair);
         let before = chunk.frames.len();
         chunk.head = wire::put_run(head, run, chunk.head.clone(), &mut chunk.frames);
-        let bytes = chunk.frames.len() - before;
+        let spared = count * head.len();
+        chunk.spared += spared;
+        let bytes = chunk.frames.len() - before + spared;
         state.held += bytes;
         state.seal();
         state.envelopes += count as u64;
@@ -304,10 +310,11 @@ impl Lane {
         Ok(())
     }
 
-    /// Appends frames that have waited beside the lane, unless more than half of its bound is taken; with `always` even then. They
+    /// Appends frames for one context that have waited beside the lane, unless more than half of its bound is taken; with `always` even then. They
     /// are taken out of `frames` when they are appended.
     pub(crate) fn append_piece(
         &self,
+        to: ContextId,
         frames: &mut Vec<u8>,
         count: u64,
         always: bool,
@@ -320,10 +327,23 @@ impl Lane {
         if !always && state.held * 2 > self.bound {
             return Err(LaneError::Full);
         }
+        state.envelopes += count;
+        if state.large.iter().any(|large| large.pair.0 == to) {
+            // Some may belong behind a long body to their mailbox, each by itself.
+            let mut reader = FrameReader::new();
+            reader.feed(std::mem::take(frames).into());
+            while let Some(Frame { header, payload }) =
+                reader.next().expect("a frame that this context has written can be read")
+            {
+                state.held += state.chunk_for((to, header.handle)).put(&header, &[&payload]);
+                state.seal();
+            }
+            self.wake_writer(state);
+            return Ok(());
+        }
         let before = std::mem::take(&mut state.filling);
         let piece = Chunk { frames: std::mem::take(frames), ..Chunk::default() };
         state.held += piece.frames.len();
-        state.envelopes += count;
         state.full.extend([before, piece].into_iter().filter(|chunk| !chunk.frames.is_empty()));
         self.wake_writer(state);
         Ok(())
@@ -454,13 +474,14 @@ pub(crate) struct Taken {
 
 /// Takes what has gathered, and one fragment of the long body whose turn it is.
 fn take_chunk(state: &mut State) -> Option<Taken> {
-    let Chunk { frames: mut chunk, parts, .. } = state.full.pop_front().unwrap_or_else(|| {
-        // What gathers next is likely as much as what gathered now.
-        let next = Chunk::with_capacity(state.filling.frames.len());
-        std::mem::replace(&mut state.filling, next)
-    });
+    let Chunk { frames: mut chunk, parts, spared, .. } =
+        state.full.pop_front().unwrap_or_else(|| {
+            // What gathers next is likely as much as what gathered now.
+            let next = Chunk::with_capacity(state.filling.frames.len());
+            std::mem::replace(&mut state.filling, next)
+        });
     state.parts_held -= parts;
-    state.held -= chunk.len() - parts;
+    state.held -= chunk.len() - parts + spared;
     let mut fragment = None;
     if chunk.len() < CHUNK
         && state.full.is_empty()

@@ -154,7 +154,11 @@ impl Router {
                     context.parent_lost();
                 }
             }
-            Effect::Above(ancestors) => context.0.family.write().ancestors = ancestors,
+            Effect::Above(ancestors) => {
+                context.0.family.write().ancestors = ancestors;
+                // A policy that asks for the family judges anew.
+                context.routes().next_generation();
+            }
             Effect::Epoch(epoch) => context.set_epoch(epoch),
             Effect::Send { link, stream, message } => {
                 if let Some(link) = self.links.get(&link) {

@@ -102,8 +102,8 @@ impl Routes {
             let tombstone = Tombstone { link: entry.link.id, incarnation: entry.incarnation };
             self.tombstones.write().bury(context, tombstone);
         }
-        self.next_generation();
         self.addressed.retain(|&(_, addressed)| addressed != context);
+        self.next_generation();
     }
 
     /// Keeps the text of a loss for those who ask for the context later.

@@ -80,9 +80,17 @@ impl Congestion {
         let pair = self.pairs.entry((from, to)).or_default();
         pair.bytes += bytes;
         pair.destinations.entry(destination).or_default().bytes += bytes;
+        let was_congested = pair.is_congested;
         pair.is_congested |= pair.bytes >= self.mark;
         if !pair.is_congested {
             return Ok(Vec::new());
+        }
+        if was_congested {
+            // All others have been asked.
+            let held = pair.destinations.get_mut(&destination).expect("it was put there");
+            let is_new = held.asked.is_none();
+            held.asked.get_or_insert(now);
+            return Ok(is_new.then_some(destination).into_iter().collect());
         }
         let unasked = pair.destinations.iter_mut().filter(|(_, held)| held.asked.is_none());
         Ok(unasked
@@ -109,17 +117,18 @@ impl Congestion {
         let held = pair.destinations.get_mut(&destination).expect("what is released was held");
         held.bytes = held.bytes.checked_sub(bytes).expect("what is released was held");
         pair.bytes -= bytes;
-        pair.is_congested &= pair.bytes > self.mark / 2;
         let mut resumed = Vec::new();
-        let is_congested = pair.is_congested;
-        pair.destinations.retain(|&context, held| {
-            // One that holds nothing has no part in the congestion of others.
-            let goes_on = !is_congested || held.bytes == 0;
-            if goes_on && held.asked.take().is_some() {
-                resumed.push(context);
-            }
-            held.bytes > 0
-        });
+        // One that holds nothing has no part in the congestion of others.
+        if held.bytes == 0 {
+            resumed.extend(held.asked.take().map(|_| destination));
+            pair.destinations.remove(&destination);
+        }
+        if pair.is_congested && pair.bytes <= self.mark / 2 {
+            pair.is_congested = false;
+            let asked = pair.destinations.iter_mut();
+            resumed.extend(asked.filter_map(|(&context, held)| held.asked.take().map(|_| context)));
+            resumed.sort_unstable();
+        }
         if pair.destinations.is_empty() {
             self.pairs.remove(&(from, to));
         }

@@ -14,12 +14,11 @@ use std::{
 
 use actogen_core::{
     ContextId, Dead, DeadReason, Handle, Handled, Limits, StreamId,
-    limits::MAX_FRAME,
     offence::{Offence, OffenceKind},
-    policy::{Origin, Side},
+    policy::{Origin, Policy, Refusal, Side},
     route::judge::{self, Verdict},
     wire::{
-        Destination, FrameReader, Header, Kind, Placed, TAG, WireError,
+        Destination, FrameReader, Header, Kind, Placed, Run, TAG, WireError,
         control::LinkMessage,
         fragment::{FragmentError, Reassembly},
     },
@@ -28,9 +27,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::{
-    batch::{Batch, Item},
+    batch::{Batch, Item, is_sparse},
     context::Context,
     envelope::Outcome,
+    hold::Sort,
     link::LinkState,
     mailbox::Bound,
 };
@@ -68,6 +68,8 @@ pub(crate) struct Inbound {
     batch: Option<(Arc<Bound>, Batch)>,
     /// The last frame, if it was a one-way message that went somewhere: its repetitions go there too.
     judged: Option<Judged>,
+    /// So many repetitions are still to be taken one by one.
+    singly: usize,
 }
 
 /// The reassembly that the streams of one link share.
@@ -87,8 +89,17 @@ impl Inbound {
         stream: StreamId,
         reassembly: Arc<Mutex<Reassembly>>,
     ) -> Self {
-        let given_up = VecDeque::new();
-        Self { context, link, stream, reassembly, given_up, spoke: None, batch: None, judged: None }
+        Self {
+            context,
+            link,
+            stream,
+            reassembly,
+            given_up: VecDeque::new(),
+            spoke: None,
+            batch: None,
+            judged: None,
+            singly: 0,
+        }
     }
 
     /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
@@ -124,35 +135,29 @@ impl Inbound {
         Ok(None)
     }
 
-    /// Takes the repetitions of the last frame that come next, without judging them again; gives how many those were. None says
-    /// nothing: they can be taken one by one.
+    /// Takes the repetitions of the last frame that come next, without judging them again; gives how many those were. After 0 they
+    /// can be taken one by one. Called before each frame.
     pub(crate) fn take_run(&mut self, frames: &mut FrameReader) -> u64 {
+        if self.singly > 0 {
+            self.singly -= 1;
+            return 0;
+        }
         let Some(judged) = &self.judged else { return 0 };
-        // Each body is within the limit, if a whole frame is.
-        if judged.generation != self.context.routes().generation()
-            || self.context.max_message() < MAX_FRAME
+        if judged.generation != self.context.routes().generation() {
+            return 0;
+        }
+        if let Went::On { next, pair: (to, handle), .. } = &judged.went
+            && next.hold.holds(handle.stream(), *to, Sort::Whole)
         {
             return 0;
         }
         let Some(run) = frames.next_run() else { return 0 };
         let is_taken = match &judged.went {
-            Went::Here { bound, handle, origin, item } => match bound.upgrade() {
-                Some(bound) => {
-                    let (_, batch) = match &mut self.batch {
-                        Some(waiting) if waiting.1.takes(*handle, origin, frames.chunk()) => {
-                            waiting
-                        }
-                        waiting => {
-                            hand_over(&self.context, waiting.take());
-                            let batch = Batch::new(*handle, *origin, frames.chunk().clone());
-                            waiting.insert((bound, batch))
-                        }
-                    };
-                    batch.push_run(*item, &run);
-                    true
-                }
-                None => false,
-            },
+            Went::Here { bound, handle, origin, item } => {
+                let like = (*handle, *origin, *item);
+                let bound = bound.upgrade();
+                bound.is_some_and(|bound| self.gather_run(bound, like, &run, frames.chunk()))
+            }
             Went::On { next, pair, head } => {
                 self.context.pass_run(next, *pair, head, &run, frames.chunk())
             }
@@ -160,8 +165,47 @@ impl Inbound {
         if is_taken {
             return run.frames as u64;
         }
+        // Or each of them would look at all that follow it.
+        self.singly = run.frames - 1;
         frames.give_back(&run);
         0
+    }
+
+    /// Gathers a run for a mailbox; false when its messages must be looked at one by one.
+    fn gather_run(
+        &mut self,
+        bound: Arc<Bound>,
+        (handle, origin, item): (Handle, Origin, Item),
+        run: &Run,
+        chunk: &Bytes,
+    ) -> bool {
+        if run.longest > self.context.max_message() {
+            return false;
+        }
+        if let Some((_, batch)) = &mut self.batch
+            && batch.takes(handle, &origin, chunk)
+        {
+            batch.push_run(item, run);
+            return true;
+        }
+        // Asked for each batch, as for messages that repeat nothing: a policy may change its mind.
+        if self.refusal(&bound, &origin).is_some() {
+            return false;
+        }
+        self.flush();
+        let mut batch = Batch::new(handle, origin, chunk.clone());
+        batch.push_run(item, run);
+        self.batch = Some((bound, batch));
+        true
+    }
+
+    /// Why a mailbox takes nothing from this origin.
+    fn refusal(&self, bound: &Bound, origin: &Origin) -> Option<Refusal> {
+        // The family is read for those policies only that ask for it.
+        if matches!(bound.policy, Policy::Anyone) {
+            return None;
+        }
+        bound.policy.check(origin, &self.context.family()).err()
     }
 
     /// Hands over what has gathered for one mailbox.
@@ -265,7 +309,10 @@ impl Inbound {
             return self.message(header, origin, bytes, payload);
         }
         self.flush();
-        let payload = bytes.slice(payload);
+        let payload = match is_sparse(payload.len(), bytes) {
+            true => Bytes::copy_from_slice(&bytes[payload]),
+            false => bytes.slice(payload),
+        };
         let outcome = match header.kind {
             Kind::Failed => Outcome::Failed(String::from_utf8_lossy(&payload).into_owned()),
             Kind::Dead => match Dead::decode(&payload) {
@@ -322,10 +369,7 @@ impl Inbound {
             self.give_up(header, origin, &dead);
             return None;
         };
-        // The family is read for those policies only that ask for it.
-        if !matches!(bound.policy, actogen_core::policy::Policy::Anyone)
-            && let Err(refusal) = bound.policy.check(&origin, &self.context.family())
-        {
+        if let Some(refusal) = self.refusal(&bound, &origin) {
             let dead = self.dead(DeadReason::Refused, Handled::No, refusal.to_string());
             self.give_up(header, origin, &dead);
             return None;
@@ -373,7 +417,7 @@ impl Inbound {
 
 fn hand_over(context: &Context, batch: Option<(Arc<Bound>, Batch)>) {
     if let Some((bound, batch)) = batch {
-        bound.mailbox.push_batch(context, batch);
+        bound.mailbox.push_batch(context, batch.compact());
     }
 }
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Frame, Header, Placed, Run, WireError,
+    Frame, Header, Placed, Run, TAG, WireError,
     frame::{repeatable, repeated},
     varint,
 };
-use crate::limits::MAX_FRAME;
+use crate::limits::{FRAGMENT, MAX_FRAME};
 
 /// Cuts a stream of chunks into frames.
 ///
@@ -104,14 +104,12 @@ impl FrameReader {
         if self.head.is_empty() || !self.partial.is_empty() {
             return None;
         }
-        // Spelled out, it must not be longer than a frame may be.
-        let longest = MAX_FRAME - self.head.len();
         let mut run = Run { bytes: self.at..self.at, frames: 0, bodies: 0, longest: 0 };
         let mut rest = &self.chunk[self.at..];
         while let Ok(Some(len)) = frame_len(&mut rest)
             && let Some((frame, behind)) = rest.split_at_checked(len)
             && let Some(body) = repeated(frame)
-            && body.len() <= longest
+            && TAG + body.len() <= FRAGMENT
         {
             run.frames += 1;
             run.bodies += body.len();
@@ -166,6 +164,7 @@ impl FrameReader {
             });
         }
         let (header, used) = Header::decode(bytes)?;
+        whole(bytes.len() - used)?;
         self.head.clear();
         self.head.extend_from_slice(repeatable(&header, bytes, used).unwrap_or_default());
         let bytes = match source {
@@ -188,11 +187,17 @@ fn spell_out(head: &[u8], body: &[u8]) -> Result<Bytes, WireError> {
     if head.is_empty() {
         return Err(WireError::Invalid("a repetition of what cannot be repeated"));
     }
-    let is = head.len() + body.len();
-    if is > MAX_FRAME {
-        return Err(WireError::TooLong { what: "a frame", is, limit: MAX_FRAME });
-    }
+    whole(TAG + body.len())?;
     Ok([head, body].concat().into())
+}
+
+/// A payload that is longer than a fragment travels in fragments. One that does not could not go on: with what the next hop adds to
+/// its header it would be too long for a frame.
+fn whole(payload: usize) -> Result<(), WireError> {
+    if payload > FRAGMENT {
+        return Err(WireError::TooLong { what: "a payload", is: payload, limit: FRAGMENT });
+    }
+    Ok(())
 }
 
 /// Reads a frame's length and leaves `bytes` behind it; `None` when the length itself is not there yet.
@@ -364,12 +369,11 @@ mod tests {
     }
 
     #[test]
-    fn a_repetition_that_stands_for_more_than_a_frame_is_refused() {
+    fn a_repetition_that_stands_for_a_longer_payload_is_refused_as_well() {
         let mut stream = Vec::new();
         put_frame(&Header::to(Handle(1000)), &[b"the tag."], &mut stream);
-        let head = stream.len() - 1;
         for (longer, is_taken) in [(0, true), (1, false)] {
-            let body = vec![7; MAX_FRAME - head + longer];
+            let body = vec![7; FRAGMENT - TAG + longer];
             let mut stream = stream.clone();
             put_repeated(&body, &mut stream);
             let chunk = Bytes::from(stream);
@@ -396,14 +400,21 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_frame_is_read() {
-        let header = Header::to(Handle(1000));
-        let payload = vec![7; MAX_FRAME - header.encode(&mut [0; crate::limits::MAX_HEADER])];
-        let mut bytes = Vec::new();
-        put_frame(&header, &[&payload], &mut bytes);
-        let mut reader = FrameReader::new();
-        reader.feed(bytes.into());
-        assert_eq!(reader.next(), Ok(Some(Frame { header, payload: payload.into() })));
+    fn the_longest_payload_is_read_and_a_longer_one_which_could_not_go_on_is_refused() {
+        for (longer, is_taken) in [(0, true), (1, false)] {
+            let header = Header::to(Handle(1000));
+            let payload = vec![7; FRAGMENT + longer];
+            let mut bytes = Vec::new();
+            put_frame(&header, &[&payload], &mut bytes);
+            let mut reader = FrameReader::new();
+            reader.feed(bytes.into());
+            let is = payload.len();
+            let expected = match is_taken {
+                true => Ok(Some(Frame { header, payload: payload.into() })),
+                false => Err(WireError::TooLong { what: "a payload", is, limit: FRAGMENT }),
+            };
+            assert_eq!(reader.next(), expected);
+        }
     }
 
     #[test]
