@@ -43,7 +43,7 @@ const OFTEN: Duration = Duration::from_millis(250);
 
 /// What all links of a context hold, who was asked to pause, and who has asked.
 ///
-/// Locks are taken in this order: a link's hold, the sums, a lane.
+/// Locks are taken in this order: a link's hold, the sums, the links, a lane.
 #[derive(Debug)]
 pub(crate) struct Relay {
     sums: Mutex<Sums>,

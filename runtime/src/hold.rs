@@ -513,6 +513,22 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_may_go_wakes_the_task_that_waits_because_all_else_is_paused() {
+        let (hold, lane) = (Hold::default(), lane());
+        hold.pause(SLOW);
+        assert_eq!(put(&hold, SLOW, 3, 0, Sort::Whole), Ok(Held::NeedsTask));
+        let changed = hold.changed();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        assert_eq!(pass(&hold, &lane), (Passing::Paused, vec![]));
+        assert_eq!(put(&hold, SLOW, 3, 1, Sort::Whole), Ok(Held::Waits));
+        assert_eq!(put(&hold, FAST, 3, 2, Sort::Whole), Ok(Held::Waits));
+        let within = std::time::Duration::from_secs(10);
+        tokio::time::timeout(within, changed).await.expect("somebody may go");
+        assert_eq!(pass(&hold, &lane), (Passing::Paused, vec![FAST]));
+    }
+
     #[test]
     fn what_finds_no_room_leaves_nothing_behind_and_notices_have_room_of_their_own() {
         let hold = Hold::default();

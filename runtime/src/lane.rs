@@ -16,7 +16,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// The most bytes that the writer takes at once.
+/// From so many bytes on, a chunk takes no further frame. What the writer takes at once is about as much.
 const CHUNK: usize = 128 * 1024;
 
 /// So many bytes of long bodies of this context wait beside a first one. The writer never lacks the next fragment then; and what
@@ -133,7 +133,7 @@ struct State {
     large_held: usize,
     next_number: u64,
     envelopes: u64,
-    /// Messages of this context among those that [`Lane::append_alike`] took.
+    /// Messages of this context: those that [`Lane::append_alike`] took.
     sent: u64,
     closed: bool,
     /// The writer has taken a chunk and not yet come back for the next.
@@ -636,6 +636,26 @@ mod tests {
         assert!((15..=16).contains(&parts), "{parts} parts of 64 KiB in 1 MiB");
         assert_eq!(drain(&lane).await.len() as u64, lane.envelopes());
         assert_eq!(lane.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_has_waited_beside_the_lane_goes_behind_a_long_body_to_its_mailbox_and_no_other() {
+        let lane = lane();
+        put(&lane, PAIR, &vec![0; 2 * FRAGMENT]).unwrap();
+        let other = Handle(PAIR.1.0 + 4);
+        let mut frames = Vec::new();
+        for handle in [PAIR.1, other] {
+            wire::put_frame(&Header::to(handle), &[b"x"], &mut frames);
+        }
+        lane.append_piece(PAIR.0, &mut frames, 2, false).unwrap();
+        let order = [
+            (other, None, 1),
+            (PAIR.1, Some(0), FRAGMENT),
+            (PAIR.1, Some(1), FRAGMENT),
+            (PAIR.1, None, 1),
+        ];
+        assert_eq!(drain(&lane).await, order);
+        assert_eq!((lane.held(), lane.envelopes()), (0, 4));
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ impl Context {
     /// Ends the context within its limit for that. Returns when everything is down; a second call waits for the first.
     ///
     /// In order: no new work is taken; actors are stopped, and their watchers are told; children are asked to end and waited for,
-    /// then ended by force; queues are flushed; links are closed with a goodbye; what still waits is answered `Shutdown`.
+    /// then ended by force; what waits for other contexts is answered; queues are flushed; links are closed with a goodbye; what still waits is answered `Shutdown`.
     pub async fn shutdown(&self) {
         let within = match &*self.0.phase.borrow() {
             Phase::Ending { within, .. } => *within,

@@ -30,11 +30,12 @@ pub struct Limits {
     pub max_message: usize,
     /// Bytes of encoded envelopes that wait for one lane of a link before its senders wait too: two buffers of 128 KiB.
     pub lane_bytes: usize,
-    /// Bytes of large bodies (over [`FRAGMENT`]) that wait for one link, beyond the lanes' own.
+    /// Bytes of large bodies (over [`FRAGMENT`]) that wait in each lane of a link, beyond the lane's own. A context's own wait sooner.
     pub link_large_bytes: usize,
     /// Bytes that came by one link and wait for another, beside its lanes (protocol rule 16). From half of it on the link that brought
     /// them is asked for pauses; the other half is room for what is on its way by then: the lanes of a link whose peer forwards as
-    /// well, four times [`Self::lane_bytes`] each, and the windows of its streams.
+    /// well, four times [`Self::lane_bytes`] each, and the windows of its streams. Parts of long bodies have a budget of their own beside
+    /// it, for four lanes' [`Self::link_large_bytes`] and this, and dead replies one of this size for each link.
     pub relay_bytes: usize,
     /// Messages that one mailbox accepts and has not handled. From a third of it on its senders are asked to pause; the rest is room
     /// for what is on its way by then.

@@ -24,7 +24,7 @@ pub struct Frame {
 pub struct Placed<'a> {
     /// The addressing part.
     pub header: Header,
-    /// The chunk, or the gathered frame, that holds the payload.
+    /// What holds the payload: the chunk, or a frame that was gathered or spelled out.
     pub bytes: &'a Bytes,
     /// Where in `bytes` the payload lies.
     pub payload: Range<usize>,
@@ -63,7 +63,8 @@ pub struct Run {
 /// Appends a frame to `out`. `payload` may come in parts (a tag, a body).
 ///
 /// # Panics
-/// If the parts together are longer than [`crate::limits::FRAGMENT`] plus a tag: the caller fragments first.
+/// If header and parts together are longer than [`MAX_FRAME`]: the caller fragments what is longer than
+/// [`FRAGMENT`](crate::limits::FRAGMENT) first.
 pub fn put_frame(header: &Header, payload: &[&[u8]], out: &mut Vec<u8>) {
     put_head(header, payload.iter().map(|part| part.len()).sum(), out);
     for part in payload {
@@ -97,7 +98,7 @@ pub fn put_framed(head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Range<usize> {
 /// Appends a repetition: a one-way message whose header and tag are those of the frame before it, which was one as well.
 ///
 /// # Panics
-/// If the body is longer than a fragment.
+/// If the body is longer than a frame may be. With its tag it must not be longer than a fragment.
 pub fn put_repeated(body: &[u8], out: &mut Vec<u8>) {
     put_len(REPEATS.len() + body.len(), out);
     out.extend_from_slice(&REPEATS);
@@ -113,7 +114,7 @@ fn put_len(len: usize, out: &mut Vec<u8>) {
 /// the next frame of `out` may repeat; gives where those are that the next one may.
 ///
 /// # Panics
-/// As [`put_frame`]: the longest of the bodies must fit behind `head`.
+/// If `run` holds no whole repetition, or its first does not fit behind `head`.
 pub fn put_run(head: &[u8], run: &[u8], last: Range<usize>, out: &mut Vec<u8>) -> Range<usize> {
     if out[last.clone()] == *head {
         out.extend_from_slice(run);

@@ -42,7 +42,7 @@ const BY_ROUTER: u16 = 1 << 9;
 const KIND_SHIFT: u32 = 10;
 const KIND: u16 = 3 << KIND_SHIFT;
 const EPOCH: u16 = 1 << 12;
-/// Bits that no version has given a meaning; a frame that sets one cannot be understood.
+/// Bits that have no meaning in a header; a frame that sets one cannot be understood.
 const UNKNOWN: u16 = !((1 << 13) - 1);
 
 /// What stands in the place of header and tag where both are those of the frame before: a bit that no header sets.
