@@ -69,7 +69,7 @@ impl Relay {
         let sums = Sums {
             whole: Congestion::new(limits.relay_bytes),
             parts: Congestion::asking_from(1, bodies),
-            leases: Leases::new(limits.routes),
+            leases: Leases::new(limits.routes, limits.routes.div_ceil(16)),
             has_task: false,
         };
         Self { sums: Mutex::new(sums), frames: AtomicU64::new(0) }

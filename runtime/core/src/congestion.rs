@@ -188,7 +188,7 @@ impl Congestion {
     }
 }
 
-/// There are as many leases as the limit allows: the pause has no effect, and what is sent meets a full queue.
+/// There are as many leases as may be, or as this link may have: the pause has no effect, and what is sent meets a full queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
@@ -196,14 +196,18 @@ pub struct TooMany;
 #[derive(Debug)]
 pub struct Leases {
     limit: usize,
+    share: usize,
+    /// How many of the leases each link's other end has.
+    granted: BTreeMap<LinkId, usize>,
     until: BTreeMap<(LinkId, ContextId), Moment>,
     ends: BTreeSet<(Moment, LinkId, ContextId)>,
 }
 
 impl Leases {
-    /// None yet, and never more than `limit`.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, until: BTreeMap::new(), ends: BTreeSet::new() }
+    /// None yet, never more than `limit`, and never more than `share` by one link: nobody shall use up what others need.
+    pub fn new(limit: usize, share: usize) -> Self {
+        let (granted, until, ends) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { limit, share, granted, until, ends }
     }
 
     /// A link's other end asks for a pause, or renews it: for [`LEASE`] nothing for this context goes by that link.
@@ -212,8 +216,12 @@ impl Leases {
     /// [`TooMany`] for one that is new.
     pub fn grant(&mut self, now: Moment, link: LinkId, context: ContextId) -> Result<(), TooMany> {
         let is_new = !self.until.contains_key(&(link, context));
-        if is_new && self.until.len() >= self.limit {
-            return Err(TooMany);
+        if is_new {
+            let granted = self.granted.get(&link).copied().unwrap_or_default();
+            if self.until.len() >= self.limit || granted >= self.share {
+                return Err(TooMany);
+            }
+            self.granted.insert(link, granted + 1);
         }
         let until = now + LEASE;
         if let Some(old) = self.until.insert((link, context), until) {
@@ -226,6 +234,12 @@ impl Leases {
     /// What is for this context may go by the link again; whether it was paused.
     pub fn end(&mut self, link: LinkId, context: ContextId) -> bool {
         let Some(until) = self.until.remove(&(link, context)) else { return false };
+        if let Some(granted) = self.granted.get_mut(&link) {
+            *granted -= 1;
+            if *granted == 0 {
+                self.granted.remove(&link);
+            }
+        }
         self.ends.remove(&(until, link, context))
     }
 
@@ -253,6 +267,7 @@ impl Leases {
 
     /// A link is gone, and its leases with it.
     pub fn forget_link(&mut self, link: LinkId) {
+        self.granted.remove(&link);
         self.until.retain(|&(by, _), _| by != link);
         self.ends.retain(|&(_, by, _)| by != link);
     }
@@ -365,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_lease_holds_for_its_link_and_context_until_it_ends_by_word_or_by_itself() {
-        let mut leases = Leases::new(10);
+        let mut leases = Leases::new(10, 10);
         leases.grant(at(0), OUT, SLOW).unwrap();
         leases.grant(at(1000), OUT, FAST).unwrap();
         assert!(leases.holds(at(4999), OUT, SLOW) && !leases.holds(at(5000), OUT, SLOW));
@@ -380,7 +395,7 @@ mod tests {
 
     #[test]
     fn leases_are_bounded_and_go_with_their_link() {
-        let mut leases = Leases::new(2);
+        let mut leases = Leases::new(2, 2);
         for link in [IN, OUT] {
             leases.grant(at(0), link, SLOW).unwrap();
         }
@@ -390,5 +405,22 @@ mod tests {
         leases.forget_link(IN);
         assert_eq!((leases.len(), leases.is_empty()), (1, false));
         assert_eq!(leases.expire(at(9000)), [(OUT, SLOW)]);
+    }
+
+    #[test]
+    fn no_link_uses_up_the_leases_of_others() {
+        let mut leases = Leases::new(10, 2);
+        for context in [SLOW, FAST] {
+            leases.grant(at(0), IN, context).unwrap();
+        }
+        let third = ContextId(99);
+        assert_eq!(leases.grant(at(0), IN, third), Err(TooMany));
+        assert_eq!(leases.grant(at(0), OUT, third), Ok(()));
+        assert!(leases.end(IN, SLOW));
+        assert_eq!(leases.grant(at(0), IN, third), Ok(()), "its own share is free again");
+        leases.forget_link(IN);
+        assert_eq!(leases.grant(at(1), IN, SLOW), Ok(()));
+        assert_eq!(leases.expire(at(9000)).len(), 2);
+        assert!(leases.is_empty() && leases.granted.is_empty());
     }
 }

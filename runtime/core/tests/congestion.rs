@@ -105,7 +105,7 @@ proptest! {
         let mut hop = Hop {
             now: Moment::START,
             congestion: Congestion::new(BUDGET),
-            leases: [Leases::new(100), Leases::new(100)],
+            leases: [Leases::new(100, 100), Leases::new(100, 100)],
             queues: [VecDeque::new(), VecDeque::new()],
             is_deaf: false,
         };
