@@ -9,11 +9,11 @@ use actogen_core::{
     ContextId, Dead, Handle, Moment, StreamId,
     limits::{FRAGMENT, MAX_FRAME, MAX_HEADER},
     wire::{
-        FragmentField, Frame, FrameReader, Header, TAG,
+        FragmentField, Frame, FrameReader, Header, Run, TAG,
         control::{self, Answer, Hello, LinkMessage},
         direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost},
         fragment::Reassembly,
-        next_of_run,
+        next_of_run, put_run,
     },
 };
 use actogen_runtime::{
@@ -39,6 +39,9 @@ pub(crate) fn frames(data: &[u8]) {
             if left == 0
                 && let Some(run) = quick.next_run()
             {
+                quick.give_back(&run);
+                assert_eq!(quick.next_run().as_ref(), Some(&run));
+                means_its_frames(&chunk, &run);
                 (next, left) = (run.bytes.start, run.frames);
             }
             let frame = match reader.next() {
@@ -63,6 +66,32 @@ pub(crate) fn frames(data: &[u8]) {
             }
         }
     }
+}
+
+/// What a run says of itself is what its frames are, also behind another head.
+fn means_its_frames(chunk: &Bytes, run: &Run) {
+    let (mut at, mut bodies, mut longest) = (run.bytes.start, 0, 0);
+    for _ in 0..run.frames {
+        let body = next_of_run(chunk, at);
+        (at, bodies, longest) = (body.end, bodies + body.len(), longest.max(body.len()));
+    }
+    assert_eq!((at, bodies, longest), (run.bytes.end, run.bodies, run.longest));
+    let mut head = vec![0; MAX_HEADER];
+    let len = Header { source: Some(ContextId(7)), ..Header::to(Handle(1000)) }.encode(&mut head);
+    head.truncate(len);
+    head.extend([1; TAG]);
+    let mut onward = Vec::new();
+    put_run(&head, &chunk[run.bytes.clone()], 0..0, &mut onward);
+    let mut reader = FrameReader::new();
+    reader.feed(onward.into());
+    let mut at = run.bytes.start;
+    for _ in 0..run.frames {
+        let body = next_of_run(chunk, at);
+        at = body.end;
+        let frame = reader.next().expect("it fits behind any head").expect("it is whole");
+        assert!(frame.header.source == Some(ContextId(7)) && frame.payload[TAG..] == chunk[body]);
+    }
+    assert!(reader.at_boundary());
 }
 
 fn same_again(frame: &Frame) {
