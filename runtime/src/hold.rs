@@ -531,9 +531,8 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_leaves_nothing_behind_and_notices_have_room_of_their_own() {
-        let hold = Hold::default();
         let header = Header::to(Handle(4000));
-        let push = |sort, notices, has_room| {
+        let push = |hold: &Hold, sort, notices| {
             let onward = Onward {
                 from: IN,
                 to: SLOW,
@@ -544,33 +543,23 @@ mod tests {
             };
             hold.push(onward, notices, |bytes| {
                 assert!(bytes > 100);
-                has_room
+                false
             })
         };
-        assert_eq!(push(Sort::Whole, 0, false), Err(LaneError::Full));
+        let hold = Hold::default();
+        assert_eq!(push(&hold, Sort::Whole, 0), Err(LaneError::Full));
         assert!(hold.is_idle() && hold.close().is_empty());
         let hold = Hold::default();
-        let push = |sort, notices| {
-            let onward = Onward {
-                from: IN,
-                to: SLOW,
-                stream: LANE,
-                header: &header,
-                payload: &[0; 100],
-                sort,
-            };
-            hold.push(onward, notices, |_| false)
-        };
-        assert_eq!(push(Sort::Notice, 1000), Ok(Held::NeedsTask));
-        assert_eq!(push(Sort::Part, 1000), Err(LaneError::Full));
-        assert_eq!(push(Sort::Notice, 300), Err(LaneError::Full));
-        assert_eq!(push(Sort::Notice, 1000), Ok(Held::Waits));
+        assert_eq!(push(&hold, Sort::Notice, 1000), Ok(Held::NeedsTask));
+        assert_eq!(push(&hold, Sort::Part, 1000), Err(LaneError::Full));
+        assert_eq!(push(&hold, Sort::Notice, 300), Err(LaneError::Full));
+        assert_eq!(push(&hold, Sort::Notice, 1000), Ok(Held::Waits));
         let left = hold.close();
         assert_eq!(
             left.iter().map(|(to, piece)| (*to, piece.count)).collect::<Vec<_>>(),
             [(SLOW, 2)]
         );
-        assert_eq!(push(Sort::Notice, 1000), Err(LaneError::Closed));
+        assert_eq!(push(&hold, Sort::Notice, 1000), Err(LaneError::Closed));
         hold.pause(SLOW);
         assert!(hold.is_idle(), "who has ended is not paused");
     }

@@ -5,7 +5,9 @@
 //! fragment at a time between the others' frames; what follows it to the same mailbox waits behind it, so that every pair keeps
 //! its order.
 
-use std::{collections::VecDeque, ops::Range};
+mod chunk;
+
+use std::collections::VecDeque;
 
 use actogen_core::{
     ContextId, Handle,
@@ -16,8 +18,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// From so many bytes on, a chunk takes no further frame. What the writer takes at once is about as much.
-const CHUNK: usize = 128 * 1024;
+use chunk::{Behind, CHUNK, Chunk, Large};
 
 /// So many bytes of long bodies of this context wait beside a first one. The writer never lacks the next fragment then; and what
 /// waits is still in the processor's cache when its turn comes, which with 32 MiB cost a fifth of the bytes a second.
@@ -44,79 +45,6 @@ pub(crate) enum LaneError {
     Full,
     /// The link is gone.
     Closed,
-}
-
-/// One long body on its way out.
-#[derive(Debug)]
-struct Large {
-    pair: (ContextId, Handle),
-    header: Header,
-    number: u64,
-    payload: Bytes,
-    next: usize,
-    behind: VecDeque<Behind>,
-}
-
-impl Large {
-    /// The chunk that is being filled behind the body.
-    fn last_behind(&mut self) -> &mut Chunk {
-        let has_room = |last: &Behind| match last {
-            Behind::Frames(chunk) => chunk.frames.len() < CHUNK,
-            Behind::Large(_) => false,
-        };
-        if !self.behind.back().is_some_and(has_room) {
-            self.behind.push_back(Behind::Frames(Chunk::default()));
-        }
-        match self.behind.back_mut() {
-            Some(Behind::Frames(chunk)) => chunk,
-            _ => unreachable!("a chunk was pushed to the back, or is there"),
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Behind {
-    Frames(Chunk),
-    Large(Box<Large>),
-}
-
-/// Frames one behind the other.
-#[derive(Debug, Default)]
-struct Chunk {
-    frames: Vec<u8>,
-    /// How many of the bytes are parts of forwarded bodies.
-    parts: usize,
-    /// Where header and tag lie that the next frame may repeat; empty if the last frame cannot be repeated.
-    head: Range<usize>,
-    /// Bytes that repetitions count beside their own: each counts as the frame that it stands for, or the bound would let a few times as
-    /// many small messages in as their receiver has room for.
-    spared: usize,
-}
-
-impl Chunk {
-    fn with_capacity(bytes: usize) -> Self {
-        Self { frames: Vec::with_capacity(bytes), ..Self::default() }
-    }
-
-    /// Appends a frame; gives how many bytes it takes.
-    fn put(&mut self, header: &Header, payload: &[&[u8]]) -> usize {
-        self.head = 0..0;
-        let before = self.frames.len();
-        wire::put_frame(header, payload, &mut self.frames);
-        self.frames.len() - before
-    }
-
-    /// Appends a one-way message, without header and tag where both are those of the frame before; gives how many bytes it counts.
-    fn put_alike(&mut self, head: &[u8], body: &[u8]) -> usize {
-        let before = self.frames.len();
-        if self.frames[self.head.clone()] == *head {
-            wire::put_repeated(body, &mut self.frames);
-            self.spared += head.len();
-            return self.frames.len() - before + head.len();
-        }
-        self.head = wire::put_framed(head, body, &mut self.frames);
-        self.frames.len() - before
-    }
 }
 
 #[derive(Debug, Default)]
