@@ -40,7 +40,12 @@ impl Handler<Nothing> for Idler {
 }
 
 /// Actors that can be reached from anywhere, in a context of their own, whose tables are empty.
-pub(super) async fn ours(context: Context) -> Result<Outcome, Failure> {
+pub(super) async fn ours(
+    context: impl Future<Output = Result<Context, Failure>>,
+) -> Result<Outcome, Failure> {
+    // From before the context on, so that it is known when all of that is gone again.
+    allocations::start();
+    let context = context.await?;
     let held = Held::by(|idler| context.start(idler)).await?;
     context.shutdown().await;
     drop(context);
@@ -49,6 +54,7 @@ pub(super) async fn ours(context: Context) -> Result<Outcome, Failure> {
 
 /// Plain actors, which end with their addresses.
 pub(super) async fn actix() -> Result<Outcome, Failure> {
+    allocations::start();
     Held::by(Actor::start).await?.given_back().await
 }
 
@@ -59,13 +65,13 @@ impl Held {
     async fn by<T>(start: impl Fn(Idler) -> T) -> Result<Self, Failure> {
         let started = Rc::new(Cell::new(0));
         let mut addresses = Vec::with_capacity(ACTORS);
-        allocations::start();
+        let before = allocations::held();
         addresses.extend((0..ACTORS).map(|_| start(Idler { started: started.clone() })));
         until("starting idle actors", || started.get() == ACTORS).await?;
-        Ok(Self(allocations::held()))
+        Ok(Self(allocations::held() - before))
     }
 
-    /// Waits until nearly all of it is free again, or the next count would see it go.
+    /// Waits until nearly all that has been counted is free again, or the next count would see it go.
     async fn given_back(self) -> Result<Outcome, Failure> {
         let all = until("ending idle actors", || allocations::held() < self.0 / 20).await;
         allocations::stop();

@@ -66,7 +66,7 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         }
     }
     if plan.wants_any(IDLE) {
-        let ours = async |_| idle::ours(context(plan).await?).await;
+        let ours = async |_| idle::ours(context(plan)).await;
         let actix = async |_| idle::actix().await;
         rounds::take(plan, report, IDLE, ours, actix).await?;
     }

@@ -151,8 +151,11 @@ impl Bench {
     }
 
     pub(super) fn end(self) {
-        if let Some(arbiter) = &self.arbiter {
+        let Self { arbiter, .. } = self;
+        if let Some(arbiter) = arbiter {
             arbiter.stop();
+            // What it frees must not be counted as another measure's.
+            let _ = arbiter.join();
         }
     }
 }
