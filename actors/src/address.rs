@@ -6,7 +6,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     marker::PhantomData,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use actogen_runtime::{
@@ -16,7 +16,10 @@ use actogen_runtime::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use try_lock::TryLock;
 
-use crate::message::{MessageOf, RemoteMessage};
+use crate::{
+    intake::Intake,
+    message::{MessageOf, RemoteMessage},
+};
 
 thread_local! {
     /// The context whose messages are being decoded on this thread, for the addresses in them: the single exception to "no
@@ -71,14 +74,23 @@ impl Drop for DecodingScope {
 pub(crate) struct Reach {
     pub(crate) address: Address,
     pub(crate) context: Option<actogen_runtime::Context>,
-    /// The way that the last message took. Whoever finds it in use by another looks for the way itself. Boxed, since most of many
-    /// addresses lie idle.
-    pub(crate) known: TryLock<Option<Box<KnownWay>>>,
+    pub(crate) known: Known,
+}
+
+/// What an address keeps of the last message's way.
+pub(crate) enum Known {
+    /// The actor is in the address's own context, and this is its intake, if anybody may send to it.
+    Here(OnceLock<Arc<Intake>>),
+    /// It is elsewhere. Whoever finds the way in use by another looks for it itself. Boxed, since most of many addresses lie idle.
+    Away(TryLock<Option<Box<KnownWay>>>),
 }
 
 impl Reach {
     fn new(address: Address, context: Option<actogen_runtime::Context>) -> Arc<Self> {
-        Arc::new(Self { address, context, known: TryLock::new(None) })
+        let is_here = context.as_ref().is_some_and(|context| context.id() == address.context);
+        let known =
+            if is_here { Known::Here(OnceLock::new()) } else { Known::Away(TryLock::new(None)) };
+        Arc::new(Self { address, context, known })
     }
 
     fn decoded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Self>, D::Error> {

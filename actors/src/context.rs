@@ -87,8 +87,8 @@ impl Context {
         remote
     }
 
-    fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake<A>>, Remote<A>) {
-        let intake = Intake::<A>::new(self.0.clone());
+    fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake>, Remote<A>) {
+        let intake = Intake::new::<A>(self.0.clone());
         let address = self.0.bind(intake.clone(), policy);
         intake.bound_as(address.handle);
         (intake, Remote::new(address, Some(self.0.clone())))

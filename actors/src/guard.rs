@@ -33,11 +33,11 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
 /// Runs an actor's context to its end.
 pub(crate) struct Guarded<A: RemoteActor> {
     actor: Option<ContextFut<A, ActixContext<A>>>,
-    intake: Arc<Intake<A>>,
+    intake: Arc<Intake>,
 }
 
 impl<A: RemoteActor> Guarded<A> {
-    pub(crate) fn new(actor: A, context: ActixContext<A>, intake: Arc<Intake<A>>) -> Self {
+    pub(crate) fn new(actor: A, context: ActixContext<A>, intake: Arc<Intake>) -> Self {
         Self { actor: Some(context.into_future(actor)), intake }
     }
 }

@@ -1,82 +1,79 @@
 //! The queue between the runtime and one actor: bounded, with at most one wake for whatever a push brings.
 //!
 //! Everything that reaches an actor through a [`crate::Remote`], from near or far, goes through its intake, so that every pair
-//! keeps its order; plain `Addr` messages stay in actix's own mailbox. The actor's pump takes from it (`pump`).
+//! keeps its order; plain `Addr` messages stay in actix's own mailbox. The actor's pump takes from it (`pump`). How it holds its
+//! senders back is in `pressure`.
+
+mod pressure;
 
 use std::{
+    any::Any,
     collections::VecDeque,
     fmt,
-    marker::PhantomData,
     sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering, fence},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use actogen_runtime::{
+    LocalMailbox,
     batch::Batch,
-    core::{
-        ContextId, DeadReason, Handle, Handled, Limits,
-        flow::{Pressure, RENEW},
-    },
-    envelope::Envelope,
+    core::{Dead, DeadReason, Handle, Handled, Limits, policy::Origin},
+    envelope::ReplyPort,
     mailbox::{Mailbox, StopReason},
     transport::BoxFuture,
 };
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
-use crate::actor::RemoteActor;
+use crate::{
+    actor::RemoteActor,
+    message::RemoteMessage,
+    values::{Next, Run, Values},
+};
+use pressure::{PAUSE_MARK, Rare};
 
-/// Senders are asked to pause when the mailbox is over one part in this of its bounds.
-const PAUSE_MARK: usize = 3;
-
-/// They may go on when it is under one part in this.
-const RESUME_MARK: usize = 6;
-
-/// What waits: a message by itself, or as many as came together.
+/// What waits: messages that came together from another context, or values from this one.
 #[derive(Debug)]
 pub(crate) enum Waiting {
-    One(Envelope),
-    Many(Batch),
-}
-
-impl Waiting {
-    fn load(&self) -> Load {
-        match self {
-            Self::One(envelope) => Load::of(envelope.charge),
-            Self::Many(batch) => Load { messages: batch.len(), bytes: batch.charge() },
-        }
-    }
+    Batch(Batch),
+    Values(Box<dyn Run>),
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Waiting>,
+    /// Values that senders of this context have put in. Counted here, where the lock is held anyway.
+    sent: u64,
+    /// Made by whoever needs it first.
+    rare: Option<Arc<Rare>>,
     closed: bool,
     /// The pump has found the queue empty and sleeps.
     idle: bool,
 }
 
-/// What an intake needs when it fills up, which most never do, or when its actor ends.
-#[derive(Debug, Default)]
-struct Rare {
-    asked: Mutex<Asked>,
-    room: Notify,
-    /// Why the actor ends, once somebody knows.
-    reason: Mutex<Option<StopReason>>,
+impl Queue {
+    /// Adds a value to the run that waits last, if that is of its type and has room, or begins another.
+    #[inline]
+    fn put<M: RemoteMessage>(&mut self, message: M, reply: Option<Handle>) {
+        let last = match self.waiting.back_mut() {
+            Some(Waiting::Values(run)) => {
+                let run: &mut dyn Any = &mut **run;
+                run.downcast_mut::<Values<M>>()
+            }
+            _ => None,
+        };
+        let run = match last {
+            Some(run) if run.takes(reply) => return run.put(message, reply),
+            Some(run) => run.followed_by(message, reply),
+            None => Values::begin(message, reply),
+        };
+        self.waiting.push_back(Waiting::Values(Box::new(run)));
+    }
 }
 
-/// Who has been asked to pause.
-#[derive(Debug, Default)]
-struct Asked {
-    pressure: Pressure,
-    /// A task renews the pauses.
-    renewing: bool,
-}
-
-/// What envelopes count against a mailbox's bounds.
+/// What messages count against a mailbox's bounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Load {
     pub(crate) messages: usize,
@@ -84,10 +81,6 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    fn of(charge: usize) -> Self {
-        Self { messages: 1, bytes: charge }
-    }
-
     /// Counts one message more.
     pub(crate) fn add(&mut self, charge: usize) {
         self.messages += 1;
@@ -101,54 +94,114 @@ impl Load {
     }
 }
 
+/// What a mailbox holds, as two sums for each of its bounds that only grow, and wrap: what it has accepted, and what of that it has
+/// released. One thread at a time adds to each, so that adding costs no locked instruction.
+#[derive(Debug, Default)]
+struct Held {
+    /// More than these cannot wait at once: each message counts over a hundred bytes.
+    accepted_messages: AtomicU32,
+    released_messages: AtomicU32,
+    accepted_bytes: AtomicUsize,
+    released_bytes: AtomicUsize,
+}
+
+impl Held {
+    /// Called by whoever has locked the queue.
+    #[inline]
+    fn accept(&self, load: Load) {
+        add(&self.accepted_messages, &self.accepted_bytes, load);
+    }
+
+    /// Called by the pump, or by whoever closes the intake when that is gone.
+    #[inline]
+    fn release(&self, load: Load) {
+        add(&self.released_messages, &self.released_bytes, load);
+    }
+
+    /// What is held now. What is released is read first, so that it never seems to be more than what was accepted.
+    #[inline]
+    fn load(&self) -> Load {
+        let messages = self.released_messages.load(Ordering::Acquire);
+        let bytes = self.released_bytes.load(Ordering::Acquire);
+        Load {
+            messages: self.accepted_messages.load(Ordering::Acquire).wrapping_sub(messages)
+                as usize,
+            bytes: self.accepted_bytes.load(Ordering::Acquire).wrapping_sub(bytes),
+        }
+    }
+}
+
+#[inline]
+fn add(messages: &AtomicU32, bytes: &AtomicUsize, load: Load) {
+    let more = messages.load(Ordering::Relaxed).wrapping_add(load.messages as u32);
+    messages.store(more, Ordering::Release);
+    let more = bytes.load(Ordering::Relaxed).wrapping_add(load.bytes);
+    bytes.store(more, Ordering::Release);
+}
+
 /// One actor's intake.
-pub(crate) struct Intake<A> {
-    me: Weak<Self>,
+pub(crate) struct Intake {
     queue: Mutex<Queue>,
     pub(crate) waker: AtomicWaker,
     context: actogen_runtime::Context,
-    handle: OnceLock<Handle>,
-    /// Made by whoever needs it first, before anybody is told to look there.
-    rare: OnceLock<Box<Rare>>,
+    /// The actor's declared name; a reference to it is half as large.
+    name: &'static &'static str,
+    /// The handle under which it is bound; 0 until then.
+    handle: AtomicU64,
     /// Somebody waits for room, here or in another context.
     pressed: AtomicBool,
-    /// Accepted and not yet handled, the pump's own part included.
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    /// Somebody has asked the actor to end.
-    pub(crate) end_asked: AtomicBool,
+    pub(super) end_asked: AtomicBool,
     end_taken: AtomicBool,
-    _actor: PhantomData<fn(A)>,
+    /// What waits, the pump's own part included.
+    held: Held,
 }
 
-impl<A: RemoteActor> Intake<A> {
-    pub(crate) fn new(context: actogen_runtime::Context) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
-            me: me.clone(),
+/// What became of a value that was put in.
+pub(crate) enum Put<M> {
+    /// It waits.
+    Posted,
+    NoRoom(M),
+    /// The actor has ended.
+    Closed(M),
+}
+
+impl Intake {
+    pub(crate) fn new<A: RemoteActor>(context: actogen_runtime::Context) -> Arc<Self> {
+        Arc::new(Self {
             queue: Mutex::default(),
             waker: AtomicWaker::new(),
             context,
-            handle: OnceLock::new(),
-            rare: OnceLock::new(),
+            name: &A::NAME,
+            handle: AtomicU64::new(0),
             pressed: AtomicBool::new(false),
-            messages: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
             end_asked: AtomicBool::new(false),
             end_taken: AtomicBool::new(false),
-            _actor: PhantomData,
+            held: Held::default(),
         })
+    }
+
+    /// The intake behind a mailbox; `None` if that is one of the runtime's own.
+    pub(crate) fn of(mailbox: &LocalMailbox) -> Option<Arc<Self>> {
+        let mailbox: Arc<dyn Any + Send + Sync> = mailbox.mailbox().clone();
+        mailbox.downcast().ok()
     }
 
     /// Says under which handle the intake is bound; once.
     pub(crate) fn bound_as(&self, handle: Handle) {
-        let _ = self.handle.set(handle);
+        self.handle.store(handle.0, Ordering::Release);
+    }
+
+    /// The handle under which it is bound, once it is.
+    pub(crate) fn handle(&self) -> Option<Handle> {
+        let handle = self.handle.load(Ordering::Acquire);
+        (handle != 0).then_some(Handle(handle))
     }
 
     pub(crate) fn context(&self) -> &actogen_runtime::Context {
         &self.context
     }
 
-    /// Moves all that waits into `taken`; false when there is nothing, and the next push wakes the pump.
+    /// Moves all that waits into `taken`, which is empty; false when there is nothing, and the next push wakes the pump.
     pub(crate) fn take(&self, taken: &mut VecDeque<Waiting>) -> bool {
         let mut queue = self.queue.lock();
         if queue.waiting.is_empty() {
@@ -168,91 +221,57 @@ impl<A: RemoteActor> Intake<A> {
         queue.idle = false;
     }
 
-    /// Envelopes have been handed to their handlers, or given up: their room is free.
-    pub(crate) fn release(&self, gone: Load) {
-        self.messages.fetch_sub(gone.messages, Ordering::AcqRel);
-        self.bytes.fetch_sub(gone.bytes, Ordering::AcqRel);
-        // Against the fences of those who begin to wait: one of both sees what the other did.
-        fence(Ordering::SeqCst);
-        // Whoever waits is let on when much has drained, not for each message.
-        if self.pressed.load(Ordering::Acquire) && !self.is_over(RESUME_MARK) {
-            self.ease();
+    /// Puts a value of a sender of this context in, at once if there is room, and counts it as sent.
+    #[inline]
+    pub(crate) fn put<M: RemoteMessage>(&self, message: M, reply: Option<Handle>) -> Put<M> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Put::Closed(message);
         }
-    }
-
-    fn rare(&self) -> &Rare {
-        self.rare.get_or_init(Box::default)
-    }
-
-    /// Lets on whoever waits, here and elsewhere.
-    fn ease(&self) {
-        // Whoever waits has made it before he looked for room.
-        let Some(rare) = self.rare.get() else { return };
-        let mut asked = rare.asked.lock();
-        self.pressed.store(false, Ordering::Release);
-        let eased = asked.pressure.ease();
-        if let Some(&handle) = self.handle.get() {
-            // Under the lock, as all words to senders: a renewal that is on its way must not come behind this one.
-            for sender in eased {
-                self.context.ask_to_resume(sender, handle);
-            }
+        // Senders of the same context wait from the mark on at which others are asked to pause.
+        if self.is_over(PAUSE_MARK) {
+            return Put::NoRoom(message);
         }
-        drop(asked);
-        rare.room.notify_waiters();
-    }
-
-    /// Whether the mailbox is fuller than one part in `mark` of its bounds.
-    fn is_over(&self, mark: usize) -> bool {
-        let limits = self.context.limits();
-        self.messages.load(Ordering::Acquire) * mark >= limits.mailbox_messages
-            || self.bytes.load(Ordering::Acquire) * mark >= limits.mailbox_bytes
-    }
-
-    /// Asks the contexts that these envelopes came from to pause, as long as the mailbox is over its mark.
-    fn press(&self, sources: impl Iterator<Item = ContextId>) {
-        let Some(&handle) = self.handle.get() else { return };
-        let me = self.context.id();
-        {
-            let mut asked = self.rare().asked.lock();
-            self.pressed.store(true, Ordering::Release);
-            for source in sources.filter(|&source| source != me) {
-                if asked.pressure.press(source) {
-                    self.context.ask_to_pause(source, handle);
-                    if !std::mem::replace(&mut asked.renewing, true) {
-                        self.renew_pauses(handle);
-                    }
-                }
-            }
+        queue.put(message, reply);
+        queue.sent += 1;
+        // Before the pump can see it: it gives its room back.
+        self.held.accept(Load { messages: 1, bytes: Values::<M>::CHARGE });
+        let wake = std::mem::replace(&mut queue.idle, false);
+        drop(queue);
+        if wake {
+            self.waker.wake();
         }
-        fence(Ordering::SeqCst);
-        // The actor may have handled all of it meanwhile, and found nobody to let on.
-        if !self.is_over(RESUME_MARK) {
-            self.ease();
-        }
+        Put::Posted
     }
 
-    /// Renews the pauses for as long as the mailbox keeps them: their leases would end by themselves.
-    fn renew_pauses(&self, handle: Handle) {
-        let intake = self.me.clone();
-        self.context.spawn(async move {
-            loop {
-                tokio::time::sleep(RENEW).await;
-                let Some(intake) = intake.upgrade() else { return };
-                let mut asked = intake.rare().asked.lock();
-                asked.renewing = asked.pressure.is_on();
-                for sender in asked.pressure.told() {
-                    intake.context.ask_to_pause(sender, handle);
-                }
-                if !asked.renewing {
-                    return;
-                }
-            }
-        });
+    /// Refuses a value of a sender of this context, which counts as sent.
+    #[cold]
+    pub(crate) fn refuse_value<M: RemoteMessage>(&self, reply: Option<Handle>, dead: Dead) {
+        self.context.count_sent(1);
+        self.refuse_one(M::TAG.get(), reply, dead);
     }
 
-    fn load(&self) -> Load {
-        let (messages, bytes) = (&self.messages, &self.bytes);
-        Load { messages: messages.load(Ordering::Acquire), bytes: bytes.load(Ordering::Acquire) }
+    /// Refuses a value because the actor has ended.
+    #[cold]
+    pub(crate) fn refuse_stopped<M: RemoteMessage>(&self, reply: Option<Handle>) {
+        let reason = self.reason().unwrap_or(StopReason::Normal);
+        self.refuse_value::<M>(reply, self.stopped(&reason));
+    }
+
+    fn refuse_one(&self, tag: u64, reply: Option<Handle>, dead: Dead) {
+        let Some(handle) = self.handle() else { return };
+        let origin = Origin::own(self.context.id());
+        let reply = ReplyPort::of(&self.context, origin, reply);
+        self.context.refuse_message(handle, origin, tag, reply, dead);
+    }
+
+    fn dead(&self, reason: DeadReason, text: String) -> Dead {
+        Dead::new(reason, Handled::No, self.context.id(), text)
+    }
+
+    fn stopped(&self, reason: &StopReason) -> Dead {
+        let text = format!("the actor `{}` is gone: {reason}", self.name);
+        self.dead(DeadReason::Stopped, text)
     }
 
     pub(crate) fn note_panic(&self, text: String) {
@@ -260,7 +279,8 @@ impl<A: RemoteActor> Intake<A> {
     }
 
     pub(crate) fn reason(&self) -> Option<StopReason> {
-        self.rare.get().and_then(|rare| rare.reason.lock().clone())
+        let rare = self.queue.lock().rare.clone();
+        rare.and_then(|rare| rare.reason.lock().clone())
     }
 
     /// The reason with which somebody has asked the actor to end; given once.
@@ -278,157 +298,54 @@ impl<A: RemoteActor> Intake<A> {
             std::mem::take(&mut queue.waiting)
         };
         let reason = self.rare().reason.lock().get_or_insert(fallback).clone();
+        let dead = self.stopped(&reason);
         for waiting in left.drain(..).chain(waiting) {
-            self.release(waiting.load());
-            self.refuse_stopped(waiting, &reason);
+            match waiting {
+                Waiting::Batch(batch) => {
+                    self.release(Load { messages: batch.len(), bytes: batch.charge() });
+                    self.refuse_batch(batch, &dead);
+                }
+                Waiting::Values(mut run) => {
+                    while let Some(Next { tag, charge, reply }) = run.next() {
+                        self.release(Load { messages: 1, bytes: charge });
+                        self.refuse_one(tag, reply, dead.clone());
+                        run.drop_next();
+                    }
+                }
+            }
         }
-        if let Some(&handle) = self.handle.get() {
+        if let Some(handle) = self.handle() {
             self.context.unbind(handle, &reason);
         }
         // Whoever was paused learns by its next message that there is nobody left.
         self.ease();
     }
 
-    fn refuse_stopped(&self, waiting: Waiting, reason: &StopReason) {
-        let text = format!("the actor `{}` is gone: {reason}", A::NAME);
-        self.refuse(waiting, DeadReason::Stopped, text);
-    }
-
-    fn refuse(&self, waiting: Waiting, reason: DeadReason, text: String) {
-        match waiting {
-            Waiting::One(envelope) => self.context.refuse(envelope, reason, Handled::No, text),
-            Waiting::Many(batch) => self.context.refuse_batch(batch, reason, Handled::No, &text),
-        }
+    fn refuse_batch(&self, batch: Batch, dead: &Dead) {
+        self.context.refuse_batch(batch, dead.reason, dead.handled, &dead.text);
     }
 }
 
-impl<A: RemoteActor> Mailbox for Intake<A> {
-    fn push(&self, batch: &mut Vec<Envelope>) {
-        // What comes together is mostly of one source; another is pressed by its own next message.
-        let source = batch.first().map(|envelope| envelope.origin.source);
-        self.receive(source, batch.drain(..).map(Waiting::One));
+impl Mailbox for Intake {
+    /// Takes what the mailbox has room for and refuses the rest; asks the sender to pause when it fills up.
+    fn push(&self, _: &actogen_runtime::Context, batch: Batch) {
+        // What comes together is of one source; another is pressed by its own next message.
+        let source = batch.origin().source;
+        self.accept(batch);
+        if self.is_over(PAUSE_MARK) {
+            self.press(source);
+        }
     }
 
-    fn push_one(&self, envelope: Envelope) {
-        self.receive(Some(envelope.origin.source), std::iter::once(Waiting::One(envelope)));
-    }
-
-    fn push_batch(&self, _: &actogen_runtime::Context, batch: Batch) {
-        self.receive(Some(batch.origin().source), std::iter::once(Waiting::Many(batch)));
-    }
-
-    fn has_room(&self, _: usize) -> bool {
-        self.takes_more()
-    }
-
-    fn room(&self, _: usize) -> BoxFuture<'_, ()> {
+    fn room(&self) -> BoxFuture<'_, ()> {
         Box::pin(self.wait_for_room())
     }
 
+    fn sent(&self) -> u64 {
+        self.queue.lock().sent
+    }
+
     fn end(&self, reason: StopReason) {
-        self.ask_to_end(reason);
-    }
-}
-
-impl<A: RemoteActor> Intake<A> {
-    /// Takes what the mailbox has room for and refuses the rest; asks the sender to pause when it fills up.
-    fn receive(&self, source: Option<ContextId>, waiting: impl Iterator<Item = Waiting>) {
-        self.put(waiting);
-        if self.is_over(PAUSE_MARK) {
-            self.press(source.into_iter());
-        }
-    }
-
-    fn put(&self, waiting: impl Iterator<Item = Waiting>) {
-        let mut refused = Vec::new();
-        let (closed, wake) = {
-            let mut queue = self.queue.lock();
-            if queue.closed {
-                refused.extend(waiting);
-            } else {
-                let before = self.load();
-                let mut held = before;
-                for waiting in waiting {
-                    let (taken, rest) = self.fit(&mut held, waiting);
-                    queue.waiting.extend(taken);
-                    refused.extend(rest);
-                }
-                // Before the pump can see them: it gives their room back. The queue's lock keeps others who add away.
-                self.messages.fetch_add(held.messages - before.messages, Ordering::AcqRel);
-                self.bytes.fetch_add(held.bytes - before.bytes, Ordering::AcqRel);
-            }
-            let wake = !queue.waiting.is_empty() && std::mem::replace(&mut queue.idle, false);
-            (queue.closed, wake)
-        };
-        if wake {
-            self.waker.wake();
-        }
-        for waiting in refused {
-            if closed {
-                let reason = self.reason().unwrap_or(StopReason::Normal);
-                self.refuse_stopped(waiting, &reason);
-            } else {
-                let text = format!("the actor `{}` holds as many messages as it may", A::NAME);
-                self.refuse(waiting, DeadReason::MailboxFull, text);
-            }
-        }
-    }
-
-    /// Adds to what is held as many messages as there is room for; gives those, and the others.
-    fn fit(&self, held: &mut Load, waiting: Waiting) -> (Option<Waiting>, Option<Waiting>) {
-        let limits = self.context.limits();
-        match waiting {
-            Waiting::One(envelope) if held.leaves_room(limits) => {
-                held.add(envelope.charge);
-                (Some(Waiting::One(envelope)), None)
-            }
-            Waiting::One(_) => (None, Some(waiting)),
-            Waiting::Many(mut batch) => {
-                let after = Load {
-                    messages: held.messages + batch.len(),
-                    bytes: held.bytes + batch.charge(),
-                };
-                // The usual case, and the rule below for each message then.
-                if after.messages <= limits.mailbox_messages && after.bytes <= limits.mailbox_bytes
-                {
-                    *held = after;
-                    return (Some(Waiting::Many(batch)), None);
-                }
-                let mut fitting = 0;
-                for charge in batch.charges() {
-                    if !held.leaves_room(limits) {
-                        break;
-                    }
-                    held.add(charge);
-                    fitting += 1;
-                }
-                let rest = (fitting < batch.len()).then(|| batch.split_off(fitting));
-                let taken = (!batch.is_empty()).then_some(batch);
-                (taken.map(Waiting::Many), rest.map(Waiting::Many))
-            }
-        }
-    }
-
-    /// Senders of the same context wait from the mark on at which others are asked to pause.
-    fn takes_more(&self) -> bool {
-        !self.is_over(PAUSE_MARK) || self.queue.lock().closed
-    }
-
-    async fn wait_for_room(&self) {
-        loop {
-            let room = self.rare().room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
-            self.pressed.store(true, Ordering::Release);
-            fence(Ordering::SeqCst);
-            if self.takes_more() {
-                return;
-            }
-            room.await;
-        }
-    }
-
-    fn ask_to_end(&self, reason: StopReason) {
         self.rare().reason.lock().get_or_insert(reason);
         self.end_asked.store(true, Ordering::Release);
         self.queue.lock().idle = false;
@@ -436,11 +353,60 @@ impl<A: RemoteActor> Intake<A> {
     }
 }
 
-impl<A> fmt::Debug for Intake<A> {
+impl Intake {
+    fn accept(&self, batch: Batch) {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            let reason = self.reason().unwrap_or(StopReason::Normal);
+            return self.refuse_batch(batch, &self.stopped(&reason));
+        }
+        let (accepted, taken, rest) = self.fit(batch);
+        queue.waiting.extend(taken.map(Waiting::Batch));
+        // Before the pump can see them: it gives their room back.
+        self.held.accept(accepted);
+        let wake = !queue.waiting.is_empty() && std::mem::replace(&mut queue.idle, false);
+        drop(queue);
+        if wake {
+            self.waker.wake();
+        }
+        if let Some(rest) = rest {
+            let text = format!("the actor `{}` holds as many messages as it may", self.name);
+            self.refuse_batch(rest, &self.dead(DeadReason::MailboxFull, text));
+        }
+    }
+
+    /// As many messages as there is room for, with what they count, and the others.
+    fn fit(&self, mut batch: Batch) -> (Load, Option<Batch>, Option<Batch>) {
+        let (limits, before) = (self.context.limits(), self.held.load());
+        let all = Load { messages: batch.len(), bytes: batch.charge() };
+        // The usual case, and the rule below for each message then.
+        if before.messages + all.messages <= limits.mailbox_messages
+            && before.bytes + all.bytes <= limits.mailbox_bytes
+        {
+            return (all, Some(batch), None);
+        }
+        let (mut held, mut fitting) = (before, 0);
+        for charge in batch.charges() {
+            if !held.leaves_room(limits) {
+                break;
+            }
+            held.add(charge);
+            fitting += 1;
+        }
+        let rest = (fitting < batch.len()).then(|| batch.split_off(fitting));
+        let taken = (!batch.is_empty()).then_some(batch);
+        let load =
+            Load { messages: held.messages - before.messages, bytes: held.bytes - before.bytes };
+        (load, taken, rest)
+    }
+}
+
+impl fmt::Debug for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Intake")
-            .field("messages", &self.messages)
-            .field("bytes", &self.bytes)
+            .field("name", self.name)
+            .field("load", &self.held.load())
             .finish_non_exhaustive()
     }
 }

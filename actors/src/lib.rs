@@ -64,6 +64,7 @@ mod context;
 #[cfg(feature = "quic")]
 mod entry;
 mod guard;
+mod in_flight;
 mod intake;
 #[cfg(feature = "quic")]
 mod mesh;
@@ -75,6 +76,8 @@ mod scratch;
 mod send;
 mod send_error;
 mod spawn;
+mod turn;
+mod values;
 
 pub use actogen_macros::{RemoteActor, RemoteMessage};
 #[cfg(feature = "quic")]
@@ -136,9 +139,10 @@ pub mod __private {
     #[cfg(feature = "quic")]
     pub use crate::entry::{run_main, run_test, test_child};
     pub use crate::{
-        actor::{Attach, Envelope, Turn, deliver, deliver_inbound, no_duplicate_tags, unknown},
+        actor::{Attach, no_duplicate_tags},
         message::Body,
         spawn::Spawnable,
+        turn::{Envelope, Turn, deliver, deliver_inbound, unknown},
     };
     pub use ::{actix, inventory};
 }

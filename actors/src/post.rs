@@ -11,7 +11,8 @@ use actogen_runtime::{
 use bytes::Bytes;
 
 use crate::{
-    address::{DecodingScope, Reach},
+    address::{DecodingScope, Known, Reach},
+    intake::{Intake, Put},
     message::{Body, CodecError, RemoteMessage},
     scratch,
     send_error::SendError,
@@ -44,7 +45,24 @@ impl Reach {
     /// Posts a message, if it finds a way and room. `encoded` is its tag and its encoded form, if that was made already.
     ///
     /// The message is not made part of anything else on its way through here: to move it costs as much as to encode it.
+    #[inline(always)]
     pub(crate) fn attempt<M: RemoteMessage>(
+        &self,
+        message: M,
+        encoded: Option<Bytes>,
+        reply: Option<Handle>,
+    ) -> Attempt<M> {
+        if let Known::Here(known) = &self.known
+            && let Some(intake) = known.get()
+        {
+            return self.attempt_here(intake, message, reply);
+        }
+        self.attempt_unknown(message, encoded, reply)
+    }
+
+    /// As [`Self::attempt`], where it is not known that the message stays here.
+    #[inline(never)]
+    fn attempt_unknown<M: RemoteMessage>(
         &self,
         message: M,
         encoded: Option<Bytes>,
@@ -53,20 +71,16 @@ impl Reach {
         let Some(context) = &self.context else {
             return Attempt::Failed(SendError::Unattached(message));
         };
-        let (mut shared, mut unshared) = (self.known.try_lock(), None);
+        let known = match &self.known {
+            Known::Here(_) => return self.find_here(message, reply),
+            Known::Away(known) => known,
+        };
+        let (mut shared, mut unshared) = (known.try_lock(), None);
         let known = shared.as_deref_mut().unwrap_or(&mut unshared);
         let known = match context.way_known(self.address, known) {
             Err(dead) => return Attempt::Failed(SendError::Unsent(message, dead)),
             Ok(known) => known,
         };
-        if let way @ Way::Here(here) = known.way() {
-            let size = size_of::<M>();
-            if !here.has_room(size) {
-                return Attempt::NoRoom(Parcel { message, encoded }, way.clone());
-            }
-            context.post_local(here, M::TAG.get(), Box::new(message), size, reply);
-            return Attempt::Posted;
-        }
         // What is not posted is told beside the buffer's lending, so that next to nothing comes through there when all is well.
         let mut left = None;
         let is_posted = match encoded {
@@ -107,6 +121,60 @@ impl Reach {
         Attempt::Failed(SendError::Unsent(message, dead))
     }
 
+    /// Puts a message into a mailbox of its sender's own context, as it is, if there is room.
+    #[inline]
+    fn attempt_here<M: RemoteMessage>(
+        &self,
+        intake: &Intake,
+        message: M,
+        reply: Option<Handle>,
+    ) -> Attempt<M> {
+        match intake.put(message, reply) {
+            Put::Posted => Attempt::Posted,
+            Put::NoRoom(message) | Put::Closed(message) => self.find_here(message, reply),
+        }
+    }
+
+    /// As [`Self::attempt_here`], where the mailbox is not known, has ended or is full.
+    #[cold]
+    fn find_here<M: RemoteMessage>(&self, message: M, reply: Option<Handle>) -> Attempt<M> {
+        let Some(context) = &self.context else {
+            return Attempt::Failed(SendError::Unattached(message));
+        };
+        let (here, intake) = match context.way(self.address) {
+            Err(dead) => return Attempt::Failed(SendError::Unsent(message, dead)),
+            Ok(Way::Away(_)) => unreachable!("no link leads from a context to itself"),
+            Ok(Way::Here(here)) => match Intake::of(&here) {
+                Some(intake) => (here, intake),
+                None => {
+                    let text = "a mailbox of the runtime's own takes no values";
+                    let (reason, by) = (DeadReason::UnknownMessage, context.id());
+                    let dead = Dead::new(reason, Handled::No, by, text);
+                    return Attempt::Failed(SendError::Unsent(message, dead));
+                }
+            },
+        };
+        if let Err(dead) = context.may_enter(&here) {
+            intake.refuse_value::<M>(reply, dead);
+            return Attempt::Posted;
+        }
+        match intake.put(message, reply) {
+            Put::Posted => {}
+            Put::NoRoom(message) => {
+                let parcel = Parcel { message, encoded: None };
+                return Attempt::NoRoom(parcel, Way::Here(here));
+            }
+            // It ends this moment.
+            Put::Closed(_) => intake.refuse_stopped::<M>(reply),
+        }
+        if let Known::Here(known) = &self.known
+            && here.is_open()
+        {
+            let _ = known.set(intake);
+        }
+        Attempt::Posted
+    }
+
     /// Counts a message that did not leave.
     pub(crate) fn refused<M>(&self, error: SendError<M>) -> SendError<M> {
         if let Some(context) = &self.context {
@@ -124,19 +192,27 @@ impl Reach {
         }
     }
 
+    #[inline]
     pub(crate) fn do_send<M: RemoteMessage>(&self, message: M) {
+        match self.attempt(message, None, None) {
+            Attempt::Posted => {}
+            left => self.bury(left),
+        }
+    }
+
+    /// Makes a dead letter of what could not be posted.
+    #[cold]
+    fn bury<M: RemoteMessage>(&self, left: Attempt<M>) {
         let Some(context) = &self.context else { return };
-        let dead = match self.attempt(message, None, None) {
+        let (reason, by) = (DeadReason::Congested, context.id());
+        let dead = match left {
             Attempt::Posted => return,
-            Attempt::NoRoom(..) => Dead::new(
-                DeadReason::Congested,
-                Handled::No,
-                context.id(),
-                "there is no room on the way",
-            ),
+            Attempt::NoRoom(..) => {
+                Dead::new(reason, Handled::No, by, "there is no room on the way")
+            }
             Attempt::Failed(SendError::Unsent(_, dead)) => dead,
             Attempt::Failed(error) => {
-                Dead::new(DeadReason::Malformed, Handled::No, context.id(), error.to_string())
+                Dead::new(DeadReason::Malformed, Handled::No, by, error.to_string())
             }
         };
         context.count_sent(1);
@@ -152,7 +228,7 @@ impl Reach {
     ) -> Result<(), SendError<M>> {
         loop {
             match &way {
-                Way::Here(here) => here.room(size_of::<M>()).await,
+                Way::Here(here) => here.room().await,
                 Way::Away(away) => {
                     if let Some(context) = &self.context {
                         context.room(away).await;

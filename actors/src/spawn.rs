@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use actogen_runtime::{
     Place,
+    batch::Batch,
     core::{Address, ContextId, Dead, DeadReason, Handle, Handled, Incarnation, policy::Policy},
-    envelope::{Body as EnvelopeBody, Envelope},
+    envelope::Envelope,
     launch,
     mailbox::Mailbox,
 };
@@ -77,20 +78,19 @@ struct Request {
 
 /// Receives requests on whatever thread and hands them to the one that runs actors.
 struct Door {
-    context: Context,
     requests: mpsc::Sender<Envelope>,
 }
 
 impl Mailbox for Door {
-    fn push(&self, batch: &mut Vec<Envelope>) {
-        for envelope in batch.drain(..) {
+    fn push(&self, context: &actogen_runtime::Context, batch: Batch) {
+        for envelope in batch.into_envelopes(context) {
             if let Err(
                 mpsc::error::TrySendError::Full(envelope)
                 | mpsc::error::TrySendError::Closed(envelope),
             ) = self.requests.try_send(envelope)
             {
                 let text = "too many actors are being started";
-                self.context.refuse(envelope, DeadReason::MailboxFull, Handled::No, text);
+                context.refuse(envelope, DeadReason::MailboxFull, Handled::No, text);
             }
         }
     }
@@ -104,8 +104,7 @@ pub(crate) struct Requests(mpsc::Receiver<Envelope>);
 pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static, Requests) {
     let (requests, receiver) = mpsc::channel(BACKLOG);
     let open = |context: &actogen_runtime::Context| {
-        let door = Door { context: Context::over(context.clone()), requests };
-        context.bind_reserved(Handle::SPAWN, Arc::new(door), Policy::ParentAuthority);
+        context.bind_reserved(Handle::SPAWN, Arc::new(Door { requests }), Policy::ParentAuthority);
     };
     (open, Requests(receiver))
 }
@@ -121,10 +120,7 @@ pub(crate) fn serve(context: &Context, Requests(mut receiver): Requests) {
                 _ = phase.wait_for(|phase| *phase == actogen_runtime::Phase::Down) => return,
             };
             let Some(envelope) = envelope else { return };
-            let outcome = match &envelope.body {
-                EnvelopeBody::Bytes(body) => start_named(&context, body),
-                EnvelopeBody::Local(_) => Err("a request of another kind".to_owned()),
-            };
+            let outcome = start_named(&context, &envelope.body);
             let Some(reply) = envelope.reply else { continue };
             let bytes = Codec::Postcard.encode(&outcome.map(|address| address.handle));
             match bytes {

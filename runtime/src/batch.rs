@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     context::Context,
-    envelope::{Body, ENVELOPE_OVERHEAD, Envelope, ReplyPort},
+    envelope::{ENVELOPE_OVERHEAD, Envelope, ReplyPort},
 };
 
 /// One message of a batch: what differs from the others.
@@ -184,6 +184,20 @@ impl Batch {
         Some(Taken { handle: self.handle, origin: &self.origin, item, body })
     }
 
+    /// Takes the next message if it is of this type and in this codec.
+    #[inline]
+    pub fn take_alike(&mut self, tag: u64, codec: u8) -> Option<Taken<'_>> {
+        let next = self.next()?;
+        if (next.tag, next.codec) == (tag, codec) { self.take() } else { None }
+    }
+
+    /// The item that the next message belongs to.
+    #[inline]
+    pub fn next(&self) -> Option<&Item> {
+        let is_after = self.has_begun && self.items[self.at].repetitions == 0;
+        (self.len > 0).then(|| &self.items[self.at + usize::from(is_after)])
+    }
+
     #[inline]
     fn step(&mut self) -> Option<&Item> {
         self.len = self.len.checked_sub(1)?;
@@ -217,7 +231,7 @@ impl Batch {
     pub fn into_envelopes(self, context: &Context) -> Vec<Envelope> {
         let envelope = |item: Item| Envelope {
             tag: item.tag,
-            body: Body::Bytes(self.bytes.slice(item.body())),
+            body: self.bytes.slice(item.body()),
             codec: item.codec,
             handle: self.handle,
             origin: self.origin,

@@ -6,9 +6,10 @@ use actogen_core::{ContextId, DeadReason, Handle, Handled, policy::Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    batch::Batch,
     context::Context,
     enrol,
-    envelope::{Body, Envelope},
+    envelope::Envelope,
     mailbox::{Mailbox, Watcher},
 };
 
@@ -22,19 +23,16 @@ pub(crate) struct EndWithin {
 }
 
 /// A mailbox that is a function: handles each envelope at once, where it arrives.
-struct Builtin<F>(Context, F);
+struct Builtin<F>(F);
 
 impl<F> Mailbox for Builtin<F>
 where
     F: Fn(&Context, Envelope, &[u8]) + Send + Sync + 'static,
 {
-    fn push(&self, batch: &mut Vec<Envelope>) {
-        for mut envelope in batch.drain(..) {
-            let body = std::mem::replace(&mut envelope.body, Body::Bytes(bytes::Bytes::new()));
-            match body {
-                Body::Bytes(bytes) => (self.1)(&self.0, envelope, &bytes),
-                Body::Local(_) => malformed(&self.0, envelope),
-            }
+    fn push(&self, context: &Context, batch: Batch) {
+        for envelope in batch.into_envelopes(context) {
+            let body = envelope.body.clone();
+            (self.0)(context, envelope, &body);
         }
     }
 }
@@ -129,7 +127,7 @@ fn bind<F>(context: &Context, handle: Handle, policy: Policy, handler: F)
 where
     F: Fn(&Context, Envelope, &[u8]) + Send + Sync + 'static,
 {
-    context.bind_reserved(handle, Arc::new(Builtin(context.clone(), handler)), policy);
+    context.bind_reserved(handle, Arc::new(Builtin(handler)), policy);
 }
 
 fn watch(context: &Context, mut envelope: Envelope, body: &[u8]) {

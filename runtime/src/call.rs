@@ -17,9 +17,10 @@ use actogen_core::{
 use tokio::sync::oneshot;
 
 use crate::{
+    batch::{Batch, Item},
     context::Context,
     deadlines,
-    envelope::{Body, Envelope, Outcome, ReplyPort},
+    envelope::Outcome,
     lane::{Class, LaneError},
     send::PostError,
     way::Way,
@@ -133,19 +134,11 @@ impl Context {
         let call = self.begin_call(to, None)?;
         match self.way(to)? {
             Way::Here(here) => {
-                let origin = Origin::own(self.id());
-                let reply = Some(ReplyPort::new(self.clone(), self.id(), call.handle));
-                let body = Body::Bytes(bytes::Bytes::copy_from_slice(body));
-                let envelope = Envelope {
-                    tag: 0,
-                    body,
-                    codec: 0,
-                    handle: to.handle,
-                    origin,
-                    reply,
-                    charge: 0,
-                };
-                here.bound.mailbox.push(&mut vec![envelope]);
+                let item = Item::new(0, 0, Some(call.handle), 0..body.len());
+                let body = bytes::Bytes::copy_from_slice(body);
+                let mut request = Batch::new(to.handle, Origin::own(self.id()), body);
+                request.push(item);
+                here.bound.mailbox.push(self, request);
             }
             Way::Away(way) => match self.post_own(&way, body, Some(call.handle)) {
                 Ok(()) => {}

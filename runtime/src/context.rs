@@ -156,6 +156,7 @@ impl Context {
         let links = self.0.links.lock();
         let mut stats = self.0.counters.read();
         stats.sent += links.values().map(|link| link.sent()).sum::<u64>();
+        stats.sent += self.0.mailboxes.sent();
         stats
     }
 
@@ -231,6 +232,11 @@ impl Context {
                 self.notify_watcher(watcher, reason);
             }
         }
+    }
+
+    /// The mailbox that is bound under a handle.
+    pub fn mailbox(&self, handle: Handle) -> Option<Arc<dyn Mailbox>> {
+        self.0.mailboxes.get(handle).map(|bound| bound.mailbox.clone())
     }
 
     /// Why a mailbox of this context ended; `None` when it is bound, was never, or is forgotten.

@@ -7,31 +7,14 @@ use bytes::Bytes;
 
 use crate::context::Context;
 
-/// A message's content: encoded as it came from elsewhere, or the value itself when it was sent in this context.
-pub enum Body {
-    /// Encoded in the message type's codec.
-    Bytes(Bytes),
-    /// The message itself, of the type that the tag stands for.
-    Local(Box<dyn Any + Send>),
-}
-
-impl fmt::Debug for Body {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
-            Self::Local(_) => f.write_str("a local value"),
-        }
-    }
-}
-
 /// A message that has passed routing and policy and waits for its mailbox.
 #[derive(Debug)]
 pub struct Envelope {
     /// Which type of message it is.
     pub tag: u64,
-    /// Its content.
-    pub body: Body,
-    /// The codec of an encoded body; 0 is postcard.
+    /// Its content, as it came from elsewhere.
+    pub body: Bytes,
+    /// The codec of the body; 0 is postcard.
     pub codec: u8,
     /// The mailbox.
     pub handle: Handle,
@@ -77,16 +60,6 @@ impl ReplyPort {
 
     pub(crate) fn new(context: Context, to: ContextId, handle: Handle) -> Self {
         Self { context, to, handle, answered: false }
-    }
-
-    /// Why nobody waits for the answer any more, if the asker has given the request up.
-    pub fn given_up(&self) -> Option<Dead> {
-        self.context.given_up(self.to, self.handle)
-    }
-
-    /// Lets go of the port without an answer, because nobody waits for one.
-    pub fn let_go(self) {
-        self.into_handle();
     }
 
     /// Takes the handle out, for an answer that comes much later; no `NoAnswer` follows.

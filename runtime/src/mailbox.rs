@@ -2,6 +2,7 @@
 //! did.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::Arc,
@@ -13,34 +14,22 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::{batch::Batch, context::Context, envelope::Envelope, transport::BoxFuture};
+use crate::{batch::Batch, context::Context, transport::BoxFuture};
 
-/// Receives envelopes.
-pub trait Mailbox: Send + Sync + 'static {
-    /// Takes all of `batch`, in order. What cannot be kept is refused through [`crate::Context::refuse`]; nothing is dropped
-    /// without that. Must not block, and must not call back into the runtime for longer than it takes to answer.
-    fn push(&self, batch: &mut Vec<Envelope>);
+/// Receives messages.
+pub trait Mailbox: Any + Send + Sync {
+    /// Takes messages that came together, in order. What cannot be kept is refused through [`crate::Context::refuse`]; nothing is
+    /// dropped without that. Must not block, and must not call back into the runtime for longer than it takes to answer.
+    fn push(&self, context: &Context, batch: Batch);
 
-    /// As [`Self::push`], for one.
-    fn push_one(&self, envelope: Envelope) {
-        self.push(&mut vec![envelope]);
-    }
-
-    /// As [`Self::push`], for messages that came together. A mailbox for many messages takes them as they are.
-    fn push_batch(&self, context: &Context, batch: Batch) {
-        self.push(&mut batch.into_envelopes(context));
-    }
-
-    /// Whether a message of this charge, in bytes, would be kept now. Senders in the same context ask before they push.
-    fn has_room(&self, charge: usize) -> bool {
-        let _ = charge;
-        true
-    }
-
-    /// Waits until [`Self::has_room`] would be true, or the mailbox has ended.
-    fn room(&self, charge: usize) -> BoxFuture<'_, ()> {
-        let _ = charge;
+    /// Waits until senders of the same context find room, or the mailbox has ended.
+    fn room(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// How many messages senders of the same context have put in themselves, past [`Self::push`], and not [counted](Context::count_sent).
+    fn sent(&self) -> u64 {
+        0
     }
 
     /// Asks the receiver to end, for this reason. A shutdown asks all of them, and waits a while for each to
@@ -132,6 +121,8 @@ impl fmt::Debug for Bound {
 struct Stopped {
     reasons: BTreeMap<Handle, StopReason>,
     order: VecDeque<Handle>,
+    /// What those who have ended, and those who are forgotten, had been sent in this context.
+    sent: u64,
 }
 
 /// The mailboxes of one context.
@@ -193,6 +184,7 @@ impl Mailboxes {
             // Whoever finds nothing bound looks here next, and waits for this lock: what has ended never seems not to have been.
             let mut stopped = self.stopped.lock();
             let (_, bound) = self.bound.remove(&handle)?;
+            stopped.sent += bound.mailbox.sent();
             stopped.reasons.insert(handle, reason.clone());
             stopped.order.push_back(handle);
             if stopped.order.len() > self.tombstones
@@ -207,6 +199,13 @@ impl Mailboxes {
         *self.watched.lock() -= watchers.len();
         self.ended.notify_waiters();
         Some(watchers)
+    }
+
+    /// How many messages senders of this context have put into mailboxes of it.
+    pub(crate) fn sent(&self) -> u64 {
+        // Under the lock, a mailbox that ends is counted on one side or the other.
+        let stopped = self.stopped.lock();
+        stopped.sent + self.bound.iter().map(|bound| bound.mailbox.sent()).sum::<u64>()
     }
 
     /// Why a mailbox ended; `None` when it is bound, was never, or is forgotten.
@@ -303,9 +302,7 @@ mod tests {
 
     struct Nowhere;
     impl Mailbox for Nowhere {
-        fn push(&self, batch: &mut Vec<Envelope>) {
-            batch.clear();
-        }
+        fn push(&self, _: &Context, _: Batch) {}
     }
 
     fn mailboxes() -> Mailboxes {

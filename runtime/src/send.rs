@@ -1,17 +1,11 @@
 //! The way out: messages from a sender in this context to a mailbox anywhere.
 
-use actogen_core::{
-    Dead, DeadReason, Handle, Handled,
-    limits::FRAGMENT,
-    policy::{Origin, Policy},
-    wire::TAG,
-};
+use actogen_core::{Dead, DeadReason, Handle, limits::FRAGMENT, policy::Origin, wire::TAG};
 
 use bytes::Bytes;
 
 use crate::{
     context::Context,
-    envelope::{Body, ENVELOPE_OVERHEAD, Envelope, ReplyPort},
     lane::{Class, LaneError},
     way::{AwayLink, KnownWay, LocalMailbox, Way},
 };
@@ -37,34 +31,18 @@ pub enum PostError {
 }
 
 impl Context {
-    /// Puts a value into a mailbox of this context, as it is, and counts it as sent. `charge` is what it counts against the mailbox's bound, in bytes.
-    pub fn post_local(
-        &self,
-        to: &LocalMailbox,
-        tag: u64,
-        value: Box<dyn std::any::Any + Send>,
-        charge: usize,
-        reply: Option<Handle>,
-    ) {
-        self.count_sent(1);
-        let origin = Origin::own(self.id());
-        let reply = reply.map(|handle| ReplyPort::new(self.clone(), self.id(), handle));
-        let charge = charge + ENVELOPE_OVERHEAD;
-        let envelope = Envelope {
-            tag,
-            body: Body::Local(value),
-            codec: 0,
-            handle: to.handle,
-            origin,
-            reply,
-            charge,
-        };
-        if !matches!(to.bound.policy, Policy::Anyone)
-            && let Err(refusal) = to.bound.policy.check(&origin, &self.family())
-        {
-            return self.refuse(envelope, DeadReason::Refused, Handled::No, refusal.to_string());
+    /// Whether a sender of this context may put a message into a mailbox of it.
+    ///
+    /// # Errors
+    /// The dead reply that the message gets otherwise.
+    #[inline]
+    pub fn may_enter(&self, to: &LocalMailbox) -> Result<(), Dead> {
+        // The family is read for those policies only that ask for it.
+        if to.is_open() {
+            return Ok(());
         }
-        to.bound.mailbox.push_one(envelope);
+        let refusal = to.bound.policy.check(&Origin::own(self.id()), &self.family());
+        refusal.map_err(|refusal| self.dead(DeadReason::Refused, refusal.to_string()))
     }
 
     /// Puts an encoded message on its way, and counts it as sent.

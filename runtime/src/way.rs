@@ -5,15 +5,15 @@ use std::sync::Arc;
 use actogen_core::{
     Address, Dead, DeadReason, Handle, Handled,
     limits::{MAX_HEADER, MAX_HOPS},
+    policy::Policy,
     route::judge::{self, Verdict},
     wire::{Destination, Header},
 };
 
 use crate::{
     context::Context,
-    envelope::ENVELOPE_OVERHEAD,
     link::LinkState,
-    mailbox::{Bound, StopReason},
+    mailbox::{Bound, Mailbox, StopReason},
 };
 
 /// Where a message for an address goes from here.
@@ -29,18 +29,23 @@ pub enum Way {
 #[derive(Clone, Debug)]
 pub struct LocalMailbox {
     pub(crate) bound: Arc<Bound>,
-    pub(crate) handle: Handle,
 }
 
 impl LocalMailbox {
-    /// Whether a message with a body of this size would be kept now.
-    pub fn has_room(&self, body: usize) -> bool {
-        self.bound.mailbox.has_room(body + ENVELOPE_OVERHEAD)
+    /// The mailbox.
+    #[inline]
+    pub fn mailbox(&self) -> &Arc<dyn Mailbox> {
+        &self.bound.mailbox
+    }
+
+    /// Whether anybody may send there.
+    pub fn is_open(&self) -> bool {
+        matches!(self.bound.policy, Policy::Anyone)
     }
 
     /// Waits until there is room, or the mailbox has ended.
-    pub async fn room(&self, body: usize) {
-        self.bound.mailbox.room(body + ENVELOPE_OVERHEAD).await;
+    pub async fn room(&self) {
+        self.bound.mailbox.room().await;
     }
 
     /// Asks the receiver to end.
@@ -129,9 +134,9 @@ impl Context {
         }
         match self.routes().judge(None, to.context, to.incarnation.meant(), MAX_HOPS) {
             Verdict::Dead(dead) => Err(dead),
-            Verdict::Deliver => self
-                .local(to.handle)
-                .map(|bound| Way::Here(LocalMailbox { bound, handle: to.handle })),
+            Verdict::Deliver => {
+                self.local(to.handle).map(|bound| Way::Here(LocalMailbox { bound }))
+            }
             Verdict::Forward(id) => {
                 let Some(link) = self.routes().link_to(to.context, id) else {
                     return Err(self.dead(

@@ -417,7 +417,7 @@ impl Inbound {
 
 fn hand_over(context: &Context, batch: Option<(Arc<Bound>, Batch)>) {
     if let Some((bound, batch)) = batch {
-        bound.mailbox.push_batch(context, batch.compact());
+        bound.mailbox.push(context, batch.compact());
     }
 }
 
