@@ -14,7 +14,7 @@ pub(crate) enum Failure {
     /// The reference is slower than it should be, and would flatter us.
     #[error(
         "bare quinn carried {ratio:.2} of what bare TCP did, and under {least} the comparison would flatter us: is the machine busy, \
-         or the loopback's buffers small (net.core.rmem_max)?"
+         or the loopback's buffers small (net.core.rmem_max)? --accept-slow-reference measures all the same"
     )]
     SlowReference {
         /// Its rate over that of bare TCP.

@@ -4,20 +4,23 @@
 //! |---|---|
 //! | `options`, `report`, `page` | the command line; what is put out, and drawn |
 //! | `suite`, `rounds` | what can be measured, and how often |
-//! | `local`, `remote`, `flood`, `scale` | the suites |
+//! | `local`, `remote`, `relay`, `mixed`, `flood`, `scale` | the suites |
 //! | `workload`, `note` | the work that both do, and its message |
-//! | `ours`, `reference` | who does it: Actogen, and bare quinn |
+//! | `ours`, `offspring`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
 
 mod allocations;
 mod failure;
 mod flood;
 mod local;
+mod mixed;
 mod note;
+mod offspring;
 mod options;
 mod ours;
 mod page;
 mod reference;
+mod relay;
 mod remote;
 mod report;
 mod rounds;

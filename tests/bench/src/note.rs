@@ -14,13 +14,22 @@ pub(crate) const LARGE: usize = 1024 * 1024;
 /// The most that a message of default limits holds, in bytes.
 pub(crate) const HUGE: usize = 16 * 1024 * 1024;
 
+/// The largest of all, for which the limits have to be raised, in bytes.
+pub(crate) const VAST: usize = 320 * 1024 * 1024;
+
 static PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; LARGE]);
 /// Apart, because most runs never need it and some look at what a process holds.
 static HUGE_PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; HUGE]);
 
-/// What fills every message, as many bytes as asked for and at most [`HUGE`].
+static VAST_PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; VAST]);
+
+/// What fills every message, as many bytes as asked for and at most [`VAST`].
 pub(crate) fn payload(bytes: usize) -> &'static [u8] {
-    if bytes <= LARGE { &PAYLOAD[..bytes] } else { &HUGE_PAYLOAD[..bytes] }
+    match bytes {
+        ..=LARGE => &PAYLOAD[..bytes],
+        ..=HUGE => &HUGE_PAYLOAD[..bytes],
+        _ => &VAST_PAYLOAD[..bytes],
+    }
 }
 
 /// A number and some bytes.

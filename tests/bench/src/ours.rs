@@ -23,7 +23,33 @@ use crate::{
 /// By these variables the child hears of the settings.
 const PLACEMENT: &str = "ACTOGEN_BENCH_PLACEMENT";
 const MTU: &str = "ACTOGEN_BENCH_MTU";
+const MESSAGE: &str = "ACTOGEN_BENCH_MESSAGE";
 const MAILBOX: &str = "ACTOGEN_BENCH_MAILBOX";
+
+/// What contexts take, in bytes: the defaults, but for what is too large for those.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) message: usize,
+    pub(crate) mailbox: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        let Limits { max_message, mailbox_bytes, .. } = Limits::default();
+        Self { message: max_message, mailbox: mailbox_bytes }
+    }
+}
+
+impl Sizes {
+    fn limits(self) -> Limits {
+        let mut limits = Limits::default();
+        limits.max_message = self.message;
+        limits.mailbox_bytes = self.mailbox;
+        limits.reassembly_bytes = limits.reassembly_bytes.max(self.message);
+        limits.link_large_bytes = limits.link_large_bytes.max(self.message);
+        limits
+    }
+}
 
 /// More than a mailbox charges for a message beside its body, in bytes.
 const ENVELOPE: usize = 256;
@@ -34,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A note, one way.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen-bench.Tell")]
-struct Tell(Note);
+pub(crate) struct Tell(pub(crate) Note);
 
 /// A note that is to be sent back.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
@@ -54,7 +80,7 @@ struct Counted;
 /// Asks how many notes were told since the last time.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen-bench.Tally", reply = "u64")]
-struct Tally;
+pub(crate) struct Tally;
 
 /// Takes notes and does nothing with them.
 #[derive(Debug, Default, RemoteActor)]
@@ -118,9 +144,12 @@ pub(crate) fn run_as_child() -> Option<ExitCode> {
             Broker::Thread
         };
         let mtu = told(MTU).parse().map_or(Mtu::default(), Mtu::UpTo);
-        let mut limits = Limits::default();
-        limits.mailbox_bytes = told(MAILBOX).parse().unwrap_or(limits.mailbox_bytes);
-        builder.limits(limits).placement(broker).quic(|options| options.mtu = mtu)
+        let Sizes { message, mailbox } = Sizes::default();
+        let sizes = Sizes {
+            message: told(MESSAGE).parse().unwrap_or(message),
+            mailbox: told(MAILBOX).parse().unwrap_or(mailbox),
+        };
+        builder.limits(sizes.limits()).placement(broker).quic(|options| options.mtu = mtu)
     })
 }
 
@@ -134,13 +163,18 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// # Errors
 /// [`Failure::Ours`].
 pub(crate) async fn root(settings: Settings) -> Result<Context, Failure> {
+    root_with(settings, Sizes::default()).await
+}
+
+/// As [`root`], for such sizes.
+pub(crate) async fn root_with(settings: Settings, sizes: Sizes) -> Result<Context, Failure> {
     let mesh = Mesh::fresh("bench.local").map_err(Failure::ours("making a mesh"))?;
     let broker = match settings.placement {
         Placement::Inline => Broker::Inline,
         Placement::Threads => Broker::Thread,
     };
     Context::builder()
-        .limits(Limits::default())
+        .limits(sizes.limits())
         .mesh(mesh)
         .listen("127.0.0.1:0")
         .placement(broker)
@@ -155,28 +189,29 @@ pub(crate) async fn root(settings: Settings) -> Result<Context, Failure> {
 /// # Errors
 /// [`Failure::Ours`].
 pub(crate) async fn child(context: &Context, settings: Settings) -> Result<Child, Failure> {
-    child_with(context, settings, Limits::default().mailbox_bytes).await
+    child_with(context, settings, Sizes::default()).await
 }
 
-/// As [`child`], with mailboxes that hold so many bytes.
-async fn child_with(
+/// As [`child`], for such sizes.
+pub(crate) async fn child_with(
     context: &Context,
     settings: Settings,
-    mailbox: usize,
+    sizes: Sizes,
 ) -> Result<Child, Failure> {
     let launch = Launch::local()
         .env(PLACEMENT, settings.placement.name())
         .env(MTU, settings.mtu.to_string())
-        .env(MAILBOX, mailbox.to_string());
+        .env(MESSAGE, sizes.message.to_string())
+        .env(MAILBOX, sizes.mailbox.to_string());
     context.launch(launch).await.map_err(Failure::ours("launching a child"))
 }
 
 /// Two contexts in two processes, and an actor in the second.
 #[derive(Debug)]
 pub(crate) struct Ours {
-    context: Context,
-    _child: Child,
-    sink: Remote<Sink>,
+    pub(crate) context: Context,
+    pub(crate) child: Child,
+    pub(crate) sink: Remote<Sink>,
 }
 
 impl Ours {
@@ -185,18 +220,18 @@ impl Ours {
     /// # Errors
     /// [`Failure::Ours`].
     pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
-        Self::start_with(settings, Limits::default().mailbox_bytes).await
+        Self::start_with(settings, Sizes::default()).await
     }
 
-    /// As [`Self::start`], with mailboxes in the second process that hold so many bytes.
+    /// As [`Self::start`], for such sizes.
     ///
     /// # Errors
     /// [`Failure::Ours`].
-    pub(crate) async fn start_with(settings: Settings, mailbox: usize) -> Result<Self, Failure> {
-        let context = root(settings).await?;
-        let child = child_with(&context, settings, mailbox).await?;
+    pub(crate) async fn start_with(settings: Settings, sizes: Sizes) -> Result<Self, Failure> {
+        let context = root_with(settings, sizes).await?;
+        let child = child_with(&context, settings, sizes).await?;
         let sink = child.spawn::<Sink>(()).await.map_err(Failure::ours("spawning an actor"))?;
-        Ok(Self { context, _child: child, sink })
+        Ok(Self { context, child, sink })
     }
 
     /// Does a work for a while.
@@ -238,14 +273,7 @@ impl Ours {
     }
 
     async fn ask(&self, lasts: Duration) -> Result<Outcome, Failure> {
-        let span = Span::of(lasts);
-        let mut times = Vec::new();
-        while !span.is_over() {
-            let began = Instant::now();
-            ask(&self.sink, times.len() as u64).await?;
-            times.push(began.elapsed().as_nanos() as u64);
-        }
-        Ok(latencies(times))
+        Ok(latencies(ask_in_turn(std::slice::from_ref(&self.sink), lasts).await?))
     }
 
     async fn ask_in_flight(&self, lasts: Duration) -> Result<Outcome, Failure> {
@@ -270,6 +298,27 @@ impl Ours {
     pub(crate) async fn end(self) {
         self.context.shutdown().await;
     }
+}
+
+/// Asks these, one after the other and each when the one before has answered. How long each took, in nanoseconds.
+///
+/// # Errors
+/// [`Failure::Ours`].
+pub(crate) async fn ask_in_turn(
+    sinks: &[Remote<Sink>],
+    lasts: Duration,
+) -> Result<Vec<u64>, Failure> {
+    let span = Span::of(lasts);
+    let mut times = Vec::new();
+    for sink in sinks.iter().cycle() {
+        if span.is_over() {
+            break;
+        }
+        let began = Instant::now();
+        ask(sink, times.len() as u64).await?;
+        times.push(began.elapsed().as_nanos() as u64);
+    }
+    Ok(times)
 }
 
 /// How far a sender may be ahead of the actor that it tells: three quarters of what the actor's mailbox holds at most. More than it

@@ -1,7 +1,7 @@
 //! What a run is made with, the same for us and for the reference.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The largest datagram of Ethernet, which is the library's own default.
 pub(crate) const DEFAULT_MTU: u16 = 1452;
@@ -9,7 +9,7 @@ pub(crate) const DEFAULT_MTU: u16 = 1452;
 pub(crate) const MTU_RANGE: std::ops::RangeInclusive<i64> = 1200..=6550;
 
 /// On which threads the I/O runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Placement {
     /// Beside the actors, on one thread; the reference on a current-thread runtime.
@@ -29,7 +29,7 @@ impl Placement {
 }
 
 /// Stands in every line of output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) placement: Placement,
     /// The largest datagram that QUIC may try, in bytes.

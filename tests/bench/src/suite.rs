@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{failure::Failure, flood, local, remote, report::Report, scale, settings::Settings};
+use crate::{
+    failure::Failure, flood, local, mixed, relay, remote, report::Report, scale, settings::Settings,
+};
 
 /// Every suite there is.
-pub(crate) const SUITES: &[Suite] = &[local::SUITE, remote::SUITE, flood::SUITE, scale::SUITE];
+pub(crate) const SUITES: &[Suite] =
+    &[local::SUITE, remote::SUITE, relay::SUITE, mixed::SUITE, flood::SUITE, scale::SUITE];
 
 /// Whether more or less of a measure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -55,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) only: Vec<String>,
     /// How many messages a flood has, instead of its own number.
     pub(crate) messages: Option<u64>,
+    /// Whether to measure beside a reference that is slow itself.
+    pub(crate) accepts_slow_reference: bool,
     pub(crate) settings: Settings,
 }
 

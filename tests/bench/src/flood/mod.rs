@@ -3,7 +3,7 @@
 
 mod accounts;
 mod memory;
-mod target;
+pub(crate) mod target;
 
 use std::time::{Duration, Instant};
 

@@ -12,12 +12,12 @@ use crate::note::Note;
 /// One of many, one way.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen-bench.Drop")]
-pub(super) struct Drop(pub(super) Note);
+pub(crate) struct Drop(pub(crate) Note);
 
 /// Waits from the first message on until it is woken: its mailbox fills up.
 #[derive(Debug, RemoteActor)]
 #[remote(name = "actogen-bench.sleeper", messages(Drop))]
-pub(super) struct Sleeper {
+pub(crate) struct Sleeper {
     awake: watch::Receiver<bool>,
 }
 
@@ -50,12 +50,12 @@ pub(super) fn sleeper(context: &Context) -> (Remote<Sleeper>, watch::Sender<bool
 /// Asks for an actor that sleeps.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen-bench.MakeSleeper", reply = "Remote<Sleeper>")]
-pub(super) struct MakeSleeper;
+pub(crate) struct MakeSleeper;
 
 /// Wakes it.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen-bench.Wake", reply = "()")]
-pub(super) struct Wake;
+pub(crate) struct Wake;
 
 /// Asks for an actor that is about to stop.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ pub(super) struct Heard;
     messages(MakeSleeper, Wake, MakeDead, Read, Hear, Heard),
     spawn = custom
 )]
-pub(super) struct Warden {
+pub(crate) struct Warden {
     context: Context,
     wake: Option<watch::Sender<bool>>,
     letters: Option<Letters>,

@@ -5,13 +5,14 @@ use std::{net::SocketAddr, time::Duration, time::Instant};
 use bytes::Bytes;
 use quinn::{RecvStream, SendStream};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
 use super::{
     frames::{Frames, put},
-    work::{Tally, Work},
+    relay,
+    work::{Tally, URGENT, Work},
 };
 use crate::{
     allocations,
@@ -31,13 +32,8 @@ pub(super) async fn over_quic(
 ) -> Result<Outcome, Error> {
     match workload {
         Workload::Tell(bytes) => {
-            let (mut writer, mut reader) = open(connection, Work::Tell).await?;
-            let span = Span::of(lasts);
-            let sent = send(&mut writer, bytes, write, span).await?;
-            let tally = Tally::read(&mut reader).await?;
-            let rate = span.rate(sent);
-            Failure::unless_all_came(sent, tally.messages)?;
-            Ok(rate.into())
+            let (writer, reader) = open(connection, Work::Tell).await?;
+            Ok(tell(writer, reader, bytes, write, lasts).await?.into())
         }
         Workload::Allocations => {
             let (mut writer, mut reader) = open(connection, Work::Count).await?;
@@ -48,15 +44,7 @@ pub(super) async fn over_quic(
             Failure::unless_all_came(sent, tally.messages)?;
             Ok(((here + tally.allocations) as f64 / sent as f64).into())
         }
-        Workload::Bulk => {
-            let (writer, mut reader) = open(connection, Work::Bulk).await?;
-            let span = Span::of(lasts);
-            let sent = send_large(writer, span).await?;
-            let tally = Tally::read(&mut reader).await?;
-            let rate = span.rate(sent * LARGE as u64) / 1e6;
-            Failure::unless_all_came(sent, tally.messages)?;
-            Ok(rate.into())
-        }
+        Workload::Bulk => Ok(bulk(connection, LARGE, Span::of(lasts)).await?.into()),
         Workload::Ask => {
             let mut times = Vec::new();
             ask(connection, 1, lasts, |time| times.push(time)).await?;
@@ -64,6 +52,34 @@ pub(super) async fn over_quic(
         }
         Workload::AskInFlight => Ok(ask(connection, IN_FLIGHT, lasts, drop).await?.into()),
     }
+}
+
+/// Framed one-way messages by way of the second process to the one that has said by this line where it is.
+pub(super) async fn relayed(
+    connection: &quinn::Connection,
+    to: &str,
+    bytes: usize,
+    write: usize,
+    lasts: Duration,
+) -> Result<f64, Error> {
+    let (mut writer, reader) = open(connection, Work::Relay).await?;
+    relay::address(&mut writer, to).await?;
+    tell(writer, reader, bytes, write, lasts).await
+}
+
+async fn tell(
+    mut writer: impl AsyncWrite + Unpin,
+    mut reader: impl AsyncRead + Unpin,
+    bytes: usize,
+    write: usize,
+    lasts: Duration,
+) -> Result<f64, Error> {
+    let span = Span::of(lasts);
+    let sent = send(&mut writer, bytes, write, span).await?;
+    let tally = Tally::read(&mut reader).await?;
+    let rate = span.rate(sent);
+    Failure::unless_all_came(sent, tally.messages)?;
+    Ok(rate)
 }
 
 /// Framed one-way messages over bare TCP, as a measure of the reference itself.
@@ -75,14 +91,9 @@ pub(super) async fn over_tcp(
 ) -> Result<f64, Error> {
     let stream = TcpStream::connect(to).await?;
     stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = stream.into_split();
+    let (reader, mut writer) = stream.into_split();
     writer.write_all(&[Work::Tell.byte()]).await?;
-    let span = Span::of(lasts);
-    let sent = send(&mut writer, bytes, write, span).await?;
-    let tally = Tally::read(&mut reader).await?;
-    let rate = span.rate(sent);
-    Failure::unless_all_came(sent, tally.messages)?;
-    Ok(rate)
+    tell(writer, reader, bytes, write, lasts).await
 }
 
 async fn open(
@@ -115,15 +126,38 @@ async fn send(
     Ok(sent)
 }
 
-/// Sends large messages, without copying them, until the time is over, then ends the stream. How many.
-async fn send_large(mut writer: SendStream, span: Span) -> Result<u64, Error> {
+/// Requests one at a time on a stream of higher priority, while messages of so many bytes pass beside them: the times of the requests,
+/// and behind those figures the bytes a second of the others, in MB.
+pub(super) async fn beside_bulk(
+    connection: &quinn::Connection,
+    bytes: usize,
+    lasts: Duration,
+) -> Result<Outcome, Error> {
+    let mut times = Vec::new();
+    let (asked, rate) = tokio::try_join!(
+        ask(connection, 1, lasts, |time| times.push(time)),
+        bulk(connection, bytes, Span::of(lasts))
+    )?;
+    let _ = asked;
+    let mut outcome = latencies(times);
+    outcome.figures.push(rate);
+    Ok(outcome)
+}
+
+/// Sends large messages, without copying them, until the time is over. MB a second.
+async fn bulk(connection: &quinn::Connection, bytes: usize, span: Span) -> Result<f64, Error> {
+    let (mut writer, mut reader) = open(connection, Work::Bulk).await?;
+    writer.write_all(&(bytes as u64).to_le_bytes()).await?;
     let mut sent = 0;
     while !span.is_over() {
-        writer.write_chunk(Bytes::from_static(payload(LARGE))).await?;
+        writer.write_chunk(Bytes::from_static(payload(bytes))).await?;
         sent += 1;
     }
     writer.finish()?;
-    Ok(sent)
+    let tally = Tally::read(&mut reader).await?;
+    let rate = span.rate(sent * bytes as u64) / 1e6;
+    Failure::unless_all_came(sent, tally.messages)?;
+    Ok(rate)
 }
 
 /// Keeps so many requests under way until the time is over, and tells how long each batch of them took to be answered, in nanoseconds.
@@ -135,6 +169,7 @@ async fn ask(
     mut took: impl FnMut(u64),
 ) -> Result<f64, Error> {
     let (mut writer, mut reader) = open(connection, Work::Echo).await?;
+    writer.set_priority(URGENT)?;
     let (mut frames, mut requests) = (Frames::default(), Vec::new());
     let (mut asked, mut answered) = (0_u64, 0_u64);
     let span = Span::of(lasts);

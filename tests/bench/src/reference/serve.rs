@@ -4,6 +4,7 @@ use std::{
     hint::black_box,
     io::{self, Read, Write},
     net::Ipv4Addr,
+    sync::Arc,
 };
 
 use tokio::{
@@ -13,14 +14,12 @@ use tokio::{
 
 use super::{
     frames::{Frames, put},
-    quic, runtime,
-    work::{Tally, Work},
+    quic,
+    relay::Onward,
+    runtime,
+    work::{Tally, URGENT, Work},
 };
-use crate::{
-    allocations,
-    note::{LARGE, Note},
-    settings::Placement,
-};
+use crate::{allocations, note::Note, settings::Placement};
 
 /// Makes the program the reference's second process. Placement and path MTU follow it.
 pub(crate) const ARGUMENT: &str = "actogen-bench:reference:v1";
@@ -57,17 +56,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Error> {
         writeln!(out)?;
         out.flush()?;
         drop(out);
-        tokio::try_join!(accept_quic(quic), accept_tcp(tcp))?;
+        tokio::try_join!(accept_quic(quic, mtu), accept_tcp(tcp))?;
         Ok(())
     })
 }
 
-async fn accept_quic(endpoint: quinn::Endpoint) -> Result<(), Error> {
+async fn accept_quic(endpoint: quinn::Endpoint, mtu: u16) -> Result<(), Error> {
+    let onward = Arc::new(Onward::new(mtu));
     while let Some(incoming) = endpoint.accept().await {
         let connection = incoming.await?;
+        let onward = onward.clone();
         tokio::spawn(async move {
             while let Ok((writer, reader)) = connection.accept_bi().await {
-                tokio::spawn(report(serve(Input::Quic(reader), writer)));
+                let onward = onward.clone();
+                // Answers go before everything else, as their requests do ([`super::drive`]).
+                let _ = writer.set_priority(URGENT);
+                tokio::spawn(report(serve(Input::Quic { reader, onward }, writer)));
             }
         });
     }
@@ -93,7 +97,7 @@ async fn report(serving: impl Future<Output = Result<(), Error>>) {
 
 /// Where bytes come from.
 enum Input {
-    Quic(quinn::RecvStream),
+    Quic { reader: quinn::RecvStream, onward: Arc<Onward> },
     Tcp { reader: tokio::net::tcp::OwnedReadHalf, buffer: Vec<u8> },
 }
 
@@ -101,7 +105,7 @@ impl Input {
     async fn first(&mut self) -> Result<Option<Work>, Error> {
         let mut first = [0];
         match self {
-            Self::Quic(reader) => reader.read_exact(&mut first).await?,
+            Self::Quic { reader, .. } => reader.read_exact(&mut first).await?,
             Self::Tcp { reader, .. } => drop(reader.read_exact(&mut first).await?),
         }
         Ok(Work::from_byte(first[0]))
@@ -110,7 +114,7 @@ impl Input {
     /// Hands on what has come, without copying what quinn holds already; `false` at the end.
     async fn next(&mut self, take: impl FnOnce(&[u8]) -> Result<(), Error>) -> Result<bool, Error> {
         match self {
-            Self::Quic(reader) => match reader.read_chunk(usize::MAX, true).await? {
+            Self::Quic { reader, .. } => match reader.read_chunk(usize::MAX, true).await? {
                 Some(chunk) => take(&chunk.bytes).map(|()| true),
                 None => Ok(false),
             },
@@ -131,8 +135,15 @@ async fn serve(mut input: Input, mut output: impl AsyncWrite + Unpin) -> Result<
             Tally { messages, allocations: allocations::stop() }
         }
         Some(Work::Bulk) => match input {
-            Input::Quic(reader) => Tally { messages: receive_large(reader).await?, allocations: 0 },
+            Input::Quic { mut reader, .. } => {
+                let bytes = reader.read_u64_le().await? as usize;
+                Tally { messages: receive_large(reader, bytes).await?, allocations: 0 }
+            }
             Input::Tcp { .. } => return Err("bulk is measured over QUIC only".into()),
+        },
+        Some(Work::Relay) => match &mut input {
+            Input::Quic { reader, onward } => onward.pass(reader).await?,
+            Input::Tcp { .. } => return Err("relaying is measured over QUIC only".into()),
         },
         Some(Work::Echo) => {
             echo(&mut input, &mut output).await?;
@@ -157,12 +168,12 @@ async fn receive(input: &mut Input) -> Result<u64, Error> {
     Ok(messages)
 }
 
-async fn receive_large(mut reader: quinn::RecvStream) -> Result<u64, Error> {
+async fn receive_large(mut reader: quinn::RecvStream, bytes: usize) -> Result<u64, Error> {
     let mut messages = 0;
     loop {
-        let mut message = Vec::with_capacity(LARGE);
-        while message.len() < LARGE {
-            match reader.read_chunk(LARGE - message.len(), true).await? {
+        let mut message = Vec::with_capacity(bytes);
+        while message.len() < bytes {
+            match reader.read_chunk(bytes - message.len(), true).await? {
                 Some(chunk) => message.extend_from_slice(&chunk.bytes),
                 None if message.is_empty() => return Ok(messages),
                 None => return Err("the last message is cut off".into()),

@@ -4,6 +4,9 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+/// The priority of streams of requests and of answers, above that of all others.
+pub(super) const URGENT: i32 = 1;
+
 /// What the sending side asks for by a stream's first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
@@ -13,7 +16,9 @@ pub(super) enum Work {
     Count,
     /// Framed notes, each decoded and sent back.
     Echo,
-    /// Messages of [`LARGE`](crate::note::LARGE) bytes one after the other, each made one owned buffer.
+    /// Framed notes one way, passed on to a third process whose address comes first ([`super::relay`]).
+    Relay,
+    /// Messages one after the other, each made one owned buffer; how many bytes each has comes first.
     Bulk,
 }
 
@@ -23,12 +28,13 @@ impl Work {
             Self::Tell => b'T',
             Self::Count => b'C',
             Self::Echo => b'E',
+            Self::Relay => b'R',
             Self::Bulk => b'B',
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Tell, Self::Count, Self::Echo, Self::Bulk]
+        [Self::Tell, Self::Count, Self::Echo, Self::Relay, Self::Bulk]
             .into_iter()
             .find(|work| work.byte() == byte)
     }
@@ -64,7 +70,7 @@ mod tests {
 
     #[test]
     fn works_and_tallies_survive_the_wire() {
-        for work in [Work::Tell, Work::Count, Work::Echo, Work::Bulk] {
+        for work in [Work::Tell, Work::Count, Work::Echo, Work::Relay, Work::Bulk] {
             assert_eq!(Work::from_byte(work.byte()), Some(work));
         }
         assert_eq!(Work::from_byte(0), None);

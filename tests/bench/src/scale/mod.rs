@@ -6,7 +6,7 @@ mod crowd;
 use crate::{
     failure::Failure,
     note::{HUGE, SMALL},
-    ours::Ours,
+    ours::{Ours, Sizes},
     reference::Reference,
     report::Report,
     rounds,
@@ -115,7 +115,8 @@ async fn payload(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     }
     let mut reference = Reference::start(plan.settings).await?;
     reference.check_for(plan, report).await?;
-    let ours = Ours::start_with(plan.settings, MAILBOX).await?;
+    let sizes = Sizes { mailbox: MAILBOX, ..Sizes::default() };
+    let ours = Ours::start_with(plan.settings, sizes).await?;
     for point in points {
         // A message's number is the least that it has.
         let tell = Workload::Tell(point.number.max(size_of::<u64>()));
