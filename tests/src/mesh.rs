@@ -46,6 +46,13 @@ pub trait Fabric: fmt::Debug + Send + Sync + Sized + 'static {
     /// Where contexts run their routers and I/O.
     const PLACEMENT: Placement;
 
+    /// Bytes of the long bodies beside which a scenario asks for other things: those of parity row R8, as far as the fabric carries
+    /// them in a few seconds of an unoptimized build.
+    const LONG_BODIES: &'static [usize];
+
+    /// Fragments of a long body that may pass while one request goes and its answer comes, at most.
+    const FRAGMENTS_PASS: usize;
+
     /// How many links a scenario makes and breaks to show that nothing of them is left.
     const CHURN: usize;
 

@@ -22,6 +22,9 @@ pub struct Memory {
 
 impl Fabric for Memory {
     const PLACEMENT: Placement = Placement::Inline;
+    const LONG_BODIES: &'static [usize] = &[32 << 20, 320 << 20];
+    // A task that actors run in has its turn behind 61 others, and each time the stream of the body may pass on four pieces.
+    const FRAGMENTS_PASS: usize = 61 * 4;
     const CHURN: usize = 1_000;
 
     fn fresh() -> Self {

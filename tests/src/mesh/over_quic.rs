@@ -76,6 +76,9 @@ macro_rules! fabric {
     ($name:ident, $placement:expr) => {
         impl Fabric for $name {
             const PLACEMENT: Placement = $placement;
+            const LONG_BODIES: &'static [usize] = &[32 << 20];
+            // What the window of a stream holds, twice, and as much again in the queues before and behind it.
+            const FRAGMENTS_PASS: usize = 64;
             const CHURN: usize = 50;
 
             fn fresh() -> Self {

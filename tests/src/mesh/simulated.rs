@@ -38,6 +38,9 @@ pub struct Simulated {
 
 impl Fabric for Simulated {
     const PLACEMENT: Placement = Placement::Inline;
+    const LONG_BODIES: &'static [usize] = &[4 << 20];
+    // What the window of a stream holds, twice, and as much again in the queues before and behind it.
+    const FRAGMENTS_PASS: usize = 64;
     const CHURN: usize = 50;
 
     fn fresh() -> Self {

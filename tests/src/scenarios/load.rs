@@ -1,6 +1,7 @@
 //! Many of everything: nothing is exhausted, nothing is left behind, and the books balance.
 
-use actogen::{Context, ContextHoldings, ContextId, DeadReason, Remote, SendError};
+use actogen::{Context, ContextHoldings, ContextId, DeadReason, Limits, Remote, SendError};
+use actogen_core::limits::FRAGMENT;
 
 use crate::{
     actors::{Desk, Echo, Gate, Note, Notes, Parcel, Recorder, Unlisted, pattern},
@@ -42,6 +43,46 @@ pub async fn r01_a_thousand_requests_to_the_absent_leave_nothing_behind<F: Fabri
         let mut after_router = after;
         after_router.router.addressed = before.router.addressed;
         assert_eq!(settled(after_router), settled(before));
+    }
+    Ok(())
+}
+
+/// Requests are answered all the while a long body goes the same way: each within what a few of its fragments take, by whichever lane
+/// it goes and however long the body is.
+pub async fn r08_requests_pass_beside_long_bodies<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    const LANES: u64 = 4;
+    let vast = || {
+        let max_message = 512 << 20;
+        let (link_large_bytes, reassembly_bytes) = (max_message, max_message);
+        Limits { max_message, link_large_bytes, reassembly_bytes, ..limits() }
+    };
+    let root = mesh.root_with(|builder| builder.limits(vast())).await?;
+    let child = mesh.child_with(&root, 1, |builder| builder.limits(vast())).await?;
+    let desk = || child.start(Desk::default()).attach(&root);
+    let by_lane =
+        |lane| std::iter::repeat_with(desk).find(|desk| desk.address().handle.0 % LANES == lane);
+    let desks: Vec<_> = (0..LANES).filter_map(by_lane).collect();
+    let receiver = desk();
+    for &bytes in F::LONG_BODIES {
+        let body = receiver.send(Parcel(0, 0, vec![7; bytes]));
+        tokio::pin!(body);
+        let mut answered = 0;
+        for desk in desks.iter().cycle() {
+            tokio::select! {
+                biased;
+                done = &mut body => {
+                    done?;
+                    break;
+                }
+                answer = desk.send(Echo(vec![1])) => assert_eq!(answer?, [1]),
+            }
+            answered += 1;
+        }
+        let fragments = bytes / FRAGMENT;
+        assert!(
+            answered * F::FRAGMENTS_PASS >= fragments,
+            "{answered} requests were answered beside {fragments} fragments"
+        );
     }
     Ok(())
 }

@@ -82,6 +82,7 @@ macro_rules! conformance {
             r20_sending_to_many_broken_peers_exhausts_nothing,
             r19_churn_leaves_the_tables_at_baseline,
             r19_contexts_that_come_and_go_leave_nothing_behind,
+            r08_requests_pass_beside_long_bodies,
             the_books_balance_while_no_link_breaks,
             the_books_count_what_was_in_flight_as_unknown,
         );
