@@ -15,23 +15,20 @@ thread_local! {
 /// Lends an empty buffer. A use within another one gets a buffer of its own.
 #[inline(always)]
 pub(crate) fn with<T>(fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut fill = Some(fill);
-    // At the end of a thread the buffer may be gone already. It is lent where it lies: to move it out and back costs more than to fill
-    // it with a small message does.
-    let outcome = BUFFER.try_with(|buffer| {
-        let (mut buffer, fill) = (buffer.try_borrow_mut().ok()?, fill.take()?);
+    // At the end of a thread the buffer may be gone already.
+    if BUFFER.try_with(|_| ()).is_err() {
+        return fill(&mut Vec::new());
+    }
+    BUFFER.with(|buffer| {
+        // It is lent where it lies: to move it out and back costs more than to fill it with a small message does.
+        let Ok(mut buffer) = buffer.try_borrow_mut() else { return fill(&mut Vec::new()) };
         buffer.clear();
         let outcome = fill(&mut buffer);
         if buffer.capacity() > KEPT {
             *buffer = Vec::new();
         }
-        Some(outcome)
-    });
-    match (outcome, fill) {
-        (Ok(Some(outcome)), _) => outcome,
-        (_, Some(fill)) => fill(&mut Vec::new()),
-        (_, None) => unreachable!("what was used has given an outcome"),
-    }
+        outcome
+    })
 }
 
 #[cfg(test)]

@@ -176,19 +176,20 @@ impl Batch {
     }
 
     /// Takes the next message.
-    #[inline]
     pub fn take(&mut self) -> Option<Taken<'_>> {
         self.step()?;
-        let item = &self.items[self.at];
-        let body = &self.bytes[item.body()];
-        Some(Taken { handle: self.handle, origin: &self.origin, item, body })
+        Some(self.taken())
     }
 
     /// Takes the next message if it is of this type and in this codec.
     #[inline]
     pub fn take_alike(&mut self, tag: u64, codec: u8) -> Option<Taken<'_>> {
         let next = self.next()?;
-        if (next.tag, next.codec) == (tag, codec) { self.take() } else { None }
+        if (next.tag, next.codec) != (tag, codec) {
+            return None;
+        }
+        self.step()?;
+        Some(self.taken())
     }
 
     /// The item that the next message belongs to.
@@ -199,16 +200,23 @@ impl Batch {
     }
 
     #[inline]
+    fn taken(&self) -> Taken<'_> {
+        let item = &self.items[self.at];
+        let body = &self.bytes[item.body()];
+        Taken { handle: self.handle, origin: &self.origin, item, body }
+    }
+
+    #[inline]
     fn step(&mut self) -> Option<&Item> {
         self.len = self.len.checked_sub(1)?;
-        if std::mem::replace(&mut self.has_begun, true) {
-            let item = &mut self.items[self.at];
-            if let Some(repetitions) = item.repetitions.checked_sub(1) {
-                let Range { start: begin, end } = wire::next_of_run(&self.bytes, item.end);
-                (item.begin, item.end, item.repetitions) = (begin, end, repetitions);
-            } else {
-                self.at += 1;
-            }
+        let item = &mut self.items[self.at];
+        // Within a run no more is looked at than has to be.
+        if self.has_begun && item.repetitions > 0 {
+            let Range { start: begin, end } = wire::next_of_run(&self.bytes, item.end);
+            (item.begin, item.end, item.repetitions) = (begin, end, item.repetitions - 1);
+        } else {
+            self.at += usize::from(self.has_begun);
+            self.has_begun = true;
         }
         let item = &self.items[self.at];
         self.charge -= item.charge();

@@ -63,6 +63,12 @@ impl Context {
         }
     }
 
+    /// Whether a mailbox has asked to be left alone.
+    #[inline]
+    pub(crate) fn is_paused(&self, to: Address) -> bool {
+        self.0.paused.count.load(Ordering::Acquire) > 0 && self.pause_left(to).is_some()
+    }
+
     /// How long a mailbox has asked to be left alone; `None` when messages may go to it.
     pub(crate) fn pause_left(&self, to: Address) -> Option<Duration> {
         if self.0.paused.count.load(Ordering::Acquire) == 0 {

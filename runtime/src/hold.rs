@@ -403,6 +403,7 @@ impl Hold {
     }
 
     /// Whether nothing for a destination may be sent now.
+    #[inline]
     pub(crate) fn pauses(&self, to: ContextId) -> bool {
         self.paused.load(Ordering::Acquire) > 0 && self.state.lock().paused.contains(&to)
     }

@@ -70,6 +70,7 @@ impl Context {
     ///
     /// # Errors
     /// [`PostError`]: the message has not left.
+    #[inline]
     pub fn post_known(
         &self,
         known: &mut KnownWay,
@@ -120,18 +121,22 @@ impl Context {
     }
 
     /// Whether a message may leave now: nobody has asked for a pause, and it is not too large for the way.
+    #[inline]
     fn may_post(&self, way: &AwayLink, body: &[u8]) -> Result<(), PostError> {
-        if self.pause_left(way.to).is_some() || way.link.hold.pauses(way.to.context) {
+        if self.is_paused(way.to) || way.link.hold.pauses(way.to.context) {
             return Err(PostError::Full);
         }
-        let (is, limit) = (body.len(), self.max_message());
-        if is > limit {
-            let text = format!("a body of {is} bytes, the limit on the way is {limit}");
-            return Err(PostError::Dead(self.dead(DeadReason::TooLarge, text)));
-        }
-        Ok(())
+        if body.len() > self.max_message() { Err(self.too_large(body.len())) } else { Ok(()) }
     }
 
+    #[cold]
+    fn too_large(&self, is: usize) -> PostError {
+        let limit = self.max_message();
+        let text = format!("a body of {is} bytes, the limit on the way is {limit}");
+        PostError::Dead(self.dead(DeadReason::TooLarge, text))
+    }
+
+    #[cold]
     fn not_posted(&self, way: &AwayLink, error: LaneError) -> PostError {
         match error {
             LaneError::Full => PostError::Full,

@@ -25,11 +25,14 @@ static VAST_PAYLOAD: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0x5a; VAST]);
 
 /// What fills every message, as many bytes as asked for and at most [`VAST`].
 pub(crate) fn payload(bytes: usize) -> &'static [u8] {
-    match bytes {
-        ..=LARGE => &PAYLOAD[..bytes],
-        ..=HUGE => &HUGE_PAYLOAD[..bytes],
-        _ => &VAST_PAYLOAD[..bytes],
-    }
+    let longest: &[u8] = if bytes <= LARGE {
+        &PAYLOAD
+    } else if bytes <= HUGE {
+        &HUGE_PAYLOAD
+    } else {
+        &VAST_PAYLOAD
+    };
+    &longest[..bytes]
 }
 
 /// A number and some bytes.

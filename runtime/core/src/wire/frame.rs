@@ -99,9 +99,18 @@ pub fn put_framed(head: &[u8], body: &[u8], out: &mut Vec<u8>) -> Range<usize> {
 ///
 /// # Panics
 /// If the body is longer than a frame may be. With its tag it must not be longer than a fragment.
+#[inline]
 pub fn put_repeated(body: &[u8], out: &mut Vec<u8>) {
-    put_len(REPEATS.len() + body.len(), out);
-    out.extend_from_slice(&REPEATS);
+    let (len, [first, second]) = (REPEATS.len() + body.len(), REPEATS);
+    out.reserve(varint::MAX + len);
+    match u8::try_from(len) {
+        // As a varint it is one byte.
+        Ok(len @ ..0x80) => out.extend_from_slice(&[len, first, second]),
+        _ => {
+            put_len(len, out);
+            out.extend_from_slice(&REPEATS);
+        }
+    }
     out.extend_from_slice(body);
 }
 

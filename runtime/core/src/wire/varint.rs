@@ -6,7 +6,16 @@ use super::WireError;
 pub const MAX: usize = 10;
 
 /// Appends a number, 7 bits a byte, least significant first.
-pub fn put(mut n: u64, out: &mut Vec<u8>) {
+#[inline]
+pub fn put(n: u64, out: &mut Vec<u8>) {
+    // What is short is most of it.
+    if n < 0x80 {
+        return out.push(n as u8);
+    }
+    put_long(n, out);
+}
+
+fn put_long(mut n: u64, out: &mut Vec<u8>) {
     while n >= 0x80 {
         out.push((n as u8) | 0x80);
         n >>= 7;
@@ -34,7 +43,18 @@ pub(crate) fn write(mut n: u64, out: &mut [u8]) -> usize {
 /// # Errors
 /// [`WireError::Truncated`] when the bytes end inside it; [`WireError::Invalid`] when it is over 64 bits or not in its shortest
 /// form (one number has one form, so that signed bytes have one meaning).
+#[inline]
 pub fn take(bytes: &mut &[u8]) -> Result<u64, WireError> {
+    match **bytes {
+        [byte @ ..0x80, ref rest @ ..] => {
+            *bytes = rest;
+            Ok(byte.into())
+        }
+        _ => take_long(bytes),
+    }
+}
+
+fn take_long(bytes: &mut &[u8]) -> Result<u64, WireError> {
     let mut n = 0_u64;
     for at in 0..MAX {
         let &byte = bytes.get(at).ok_or(WireError::Truncated)?;
