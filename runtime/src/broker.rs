@@ -207,7 +207,7 @@ async fn read(
                     if !LinkMessage::is_for(frame.header.handle) {
                         taken += 1;
                     }
-                    inbound.take(frame)
+                    inbound.take(&frame)
                 }
                 Ok(None) => break,
                 Err(error) => Err(error),

@@ -37,9 +37,18 @@ pub struct Call {
     has_left: bool,
     /// Where the call waits in the line of those that keep the limit for requests.
     place: Option<deadlines::Place>,
-    /// The limit has passed.
-    is_late: bool,
+    end: End,
     answer: oneshot::Receiver<Outcome>,
+}
+
+/// How a call has ended, as far as it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    None,
+    /// It has its outcome.
+    Answered,
+    /// The limit has passed.
+    Late,
 }
 
 impl Call {
@@ -78,7 +87,7 @@ impl Future for Call {
             let (reason, handled) = (DeadReason::Shutdown, Handled::Maybe);
             Outcome::Dead(Dead::new(reason, handled, self.context.id(), text))
         });
-        self.is_late = matches!(outcome, Outcome::Late);
+        self.end = if matches!(outcome, Outcome::Late) { End::Late } else { End::Answered };
         Poll::Ready(outcome)
     }
 }
@@ -88,8 +97,13 @@ impl Drop for Call {
         if let Some(place) = self.place.take() {
             self.context.0.deadlines.end(place);
         }
-        let waited = self.context.0.pending.lock().cancel(self.handle).is_some();
-        if (waited || self.is_late) && self.has_left {
+        let is_given_up = match self.end {
+            // Whoever answered has taken it out of the table.
+            End::Answered => false,
+            End::Late => true,
+            End::None => self.context.0.pending.lock().cancel(self.handle).is_some(),
+        };
+        if is_given_up && self.has_left {
             self.context.give_up(self.asked, self.handle);
         }
     }
@@ -121,7 +135,7 @@ impl Context {
             asked: to,
             has_left: false,
             place: None,
-            is_late: false,
+            end: End::None,
             answer,
         })
     }

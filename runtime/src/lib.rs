@@ -36,6 +36,7 @@ mod enrol;
 pub mod envelope;
 pub mod events;
 mod flow;
+mod hash;
 mod hold;
 mod inbound;
 mod join;

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::{batch::Batch, context::Context, transport::BoxFuture};
+use crate::{batch::Batch, context::Context, hash::Plain, transport::BoxFuture};
 
 /// Receives messages.
 pub trait Mailbox: Any + Send + Sync {
@@ -128,7 +128,7 @@ struct Stopped {
 /// The mailboxes of one context.
 #[derive(Debug)]
 pub(crate) struct Mailboxes {
-    bound: DashMap<Handle, Arc<Bound>>,
+    bound: DashMap<Handle, Arc<Bound>, Plain>,
     stopped: Mutex<Stopped>,
     names: Mutex<BTreeMap<String, Named>>,
     tombstones: usize,
@@ -157,7 +157,7 @@ pub(crate) enum Watching {
 impl Mailboxes {
     pub(crate) fn new(tombstones: usize, watches: usize) -> Self {
         Self {
-            bound: DashMap::new(),
+            bound: DashMap::default(),
             stopped: Mutex::default(),
             names: Mutex::default(),
             tombstones,

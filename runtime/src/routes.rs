@@ -19,7 +19,7 @@ use actogen_core::{
 use dashmap::{DashMap, DashSet};
 use parking_lot::RwLock;
 
-use crate::link::LinkState;
+use crate::{hash::Plain, link::LinkState};
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -34,14 +34,14 @@ pub(crate) struct Routes {
     /// Raised by whatever may make a way that somebody has found another one, or none.
     generation: AtomicU64,
     incarnation: Incarnation,
-    routes: DashMap<ContextId, Entry>,
+    routes: DashMap<ContextId, Entry, Plain>,
     parent: RwLock<Option<Arc<LinkState>>>,
     tombstones: RwLock<Tombstones>,
     lingering: RwLock<Lingering>,
     /// Why contexts without a route were lost, as long as their tombstones stand.
-    losses: DashMap<ContextId, String>,
+    losses: DashMap<ContextId, String, Plain>,
     /// Who has addressed whom, as far as the router has been told.
-    addressed: DashSet<(LinkId, ContextId)>,
+    addressed: DashSet<(LinkId, ContextId), Plain>,
 }
 
 impl Routes {
@@ -50,12 +50,12 @@ impl Routes {
             me,
             generation: AtomicU64::new(0),
             incarnation,
-            routes: DashMap::new(),
+            routes: DashMap::default(),
             parent: RwLock::new(None),
             tombstones: RwLock::new(Tombstones::new(tombstones)),
             lingering: RwLock::new(Lingering::new(tombstones)),
-            losses: DashMap::new(),
-            addressed: DashSet::new(),
+            losses: DashMap::default(),
+            addressed: DashSet::default(),
         }
     }
 

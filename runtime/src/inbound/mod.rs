@@ -106,7 +106,7 @@ impl Inbound {
     ///
     /// # Errors
     /// [`WireError`] when the frame is not one that may come here: the link is cut off for it (R5).
-    pub(crate) fn take(&mut self, frame: Placed<'_>) -> Result<Option<LinkMessage>, WireError> {
+    pub(crate) fn take(&mut self, frame: &Placed<'_>) -> Result<Option<LinkMessage>, WireError> {
         self.judged = None;
         let header = &frame.header;
         if LinkMessage::is_for(header.handle) && header.kind == Kind::Message {
@@ -213,7 +213,7 @@ impl Inbound {
         hand_over(&self.context, self.batch.take());
     }
 
-    fn envelope(&mut self, frame: Placed<'_>) {
+    fn envelope(&mut self, frame: &Placed<'_>) {
         let header = &frame.header;
         // Read before the judgement, so that a change during it makes that an old one.
         let generation = self.context.routes().generation();
@@ -241,7 +241,7 @@ impl Inbound {
         };
         match self.context.routes().judge(Some(self.link.id), to, life, header.hops) {
             Verdict::Deliver => self.deliver(frame, origin, generation),
-            Verdict::Forward(link) => self.forward(link, &frame, origin, generation),
+            Verdict::Forward(link) => self.forward(link, frame, origin, generation),
             Verdict::Dead(dead) => self.kill(header, origin, &dead),
         }
     }
@@ -265,8 +265,8 @@ impl Inbound {
         Ok(origin)
     }
 
-    fn deliver(&mut self, frame: Placed<'_>, origin: Origin, generation: u64) {
-        let Placed { header, bytes, payload } = &frame;
+    fn deliver(&mut self, frame: &Placed<'_>, origin: Origin, generation: u64) {
+        let Placed { header, bytes, payload } = frame;
         let Some(field) = header.fragment else {
             let delivered = self.whole(header, origin, bytes, payload.clone());
             if let (true, Some(item), Some((bound, _))) =

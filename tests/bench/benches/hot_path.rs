@@ -16,7 +16,7 @@ use tokio::{runtime::Runtime, sync::Notify, task::LocalSet};
 /// One-way messages of a run.
 const TELLS: u64 = 4096;
 /// Requests of a run, and how many of them are unanswered at any time.
-const ASKS: u64 = 512;
+const ASKS: u64 = 4096;
 const IN_FLIGHT: usize = 64;
 /// Bytes of a message's payload, beside a number of 8.
 const PAYLOAD: usize = 56;
