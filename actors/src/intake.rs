@@ -150,7 +150,7 @@ pub(crate) struct Intake {
     handle: AtomicU64,
     /// Somebody waits for room, here or in another context.
     pressed: AtomicBool,
-    pub(super) end_asked: AtomicBool,
+    pub(crate) end_asked: AtomicBool,
     end_taken: AtomicBool,
     /// What waits, the pump's own part included.
     held: Held,

@@ -93,3 +93,48 @@ async fn an_actor_answers_in_a_child_and_its_death_is_told(cx: Context) -> actog
     assert_eq!((dead.reason(), dead.handled()), (Some(DeadReason::RouteLost), Handled::No));
     Ok(())
 }
+
+/// What another part of a program may send: by its name and version the same message, and of another type.
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "calc.Add", reply = "i64")]
+struct OtherAdd(String);
+
+#[actogen::test]
+async fn a_value_of_another_type_under_a_messages_tag_is_refused_alone(
+    cx: Context,
+) -> actogen::Result<()> {
+    let calc = cx.start(Calc);
+    let bytes = Attached::CODEC.encode(&calc)?;
+    let other: RemoteRecipient<OtherAdd> = Attached::CODEC.decode(&bytes)?;
+    let other = other.attach(&cx);
+    // In one run with others, so that what follows it is looked at after it.
+    let sent = [calc.send(Add(1, 1)), calc.send(Add(1, 2))];
+    let refused = other.send(OtherAdd("1".into()));
+    let behind = calc.send(Add(1, 3));
+    for (answer, expected) in sent.into_iter().chain([behind]).zip([2, 3, 4]) {
+        assert_eq!(answer.await?, expected);
+    }
+    let dead = refused.await.expect_err("its type is another");
+    assert_eq!((dead.reason(), dead.handled()), (Some(DeadReason::Malformed), Handled::No));
+    Ok(())
+}
+
+#[actogen::test]
+async fn what_is_sent_here_is_counted_also_when_its_actor_ends(cx: Context) -> actogen::Result<()> {
+    const MANY: i64 = 1000;
+    let calc = cx.start(Calc);
+    for n in 0..MANY {
+        calc.do_send(Add(n, n));
+    }
+    assert!(cx.stop(&calc, StopReason::Normal), "it is there");
+    let watch = cx.watch(&calc);
+    for n in 0..MANY {
+        calc.do_send(Add(n, n));
+    }
+    assert_eq!(watch.await.ended, Ended::Stopped(StopReason::Normal));
+    calc.do_send(Add(0, 0));
+    let stats = cx.stats();
+    assert_eq!(stats.sent, 2 * MANY as u64 + 1);
+    assert_eq!(stats.delivered + stats.refused + stats.dead(), stats.sent);
+    Ok(())
+}
