@@ -16,7 +16,7 @@ use crate::{
     actor::RemoteActor,
     guard::panic_text,
     message::{Body, Codec},
-    turn,
+    respond,
 };
 
 /// Asynchronous answers that one actor may have under way; past that it takes no more messages until one has ended.
@@ -163,12 +163,12 @@ impl<A: RemoteActor, T: Body> ActorFuture<A> for Answer<A, T> {
         match catch_unwind(AssertUnwindSafe(|| me.future.as_mut().poll(actor, ctx, task))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(value)) => {
-                turn::answer(me.reply.take(), me.codec, value);
+                respond::answer(me.reply.take(), me.codec, value);
                 Poll::Ready(None)
             }
             Err(panic) => {
                 let text = panic_text(&*panic);
-                turn::fail(me.reply.take(), &text);
+                respond::fail(me.reply.take(), &text);
                 Poll::Ready(Some(text))
             }
         }

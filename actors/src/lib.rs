@@ -72,6 +72,7 @@ mod message;
 mod post;
 pub mod prelude;
 mod pump;
+mod respond;
 mod scratch;
 mod send;
 mod send_error;

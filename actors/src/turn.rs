@@ -7,16 +7,12 @@ use std::{
     time::Duration,
 };
 
-use actix::{
-    AsyncContext, Context as ActixContext, Handler, Message, MessageResult, ResponseActFuture,
-    ResponseFuture, dev::MessageResponse,
-};
+use actix::{AsyncContext, Context as ActixContext, Handler, Message};
 use actogen_runtime::{
     batch::{Batch, Taken},
     core::{Dead, DeadReason, Handle, Handled, policy::Origin},
     envelope::ReplyPort,
 };
-use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -26,7 +22,7 @@ use crate::{
     in_flight::{Answer, InFlight},
     intake::{Intake, Load, Waiting},
     message::{Body, Codec, Inbound, RemoteMessage, Tag},
-    scratch,
+    respond::{fail, respond},
     values::{Next, Run, Values},
 };
 
@@ -194,6 +190,16 @@ impl<'a, A: RemoteActor> Turn<'a, A> {
             }
         }
         true
+    }
+
+    /// The actor's own context.
+    pub(crate) fn ctx(&mut self) -> &mut ActixContext<A> {
+        self.ctx
+    }
+
+    /// Takes an answer that is not there yet.
+    pub(crate) fn answer_later<T: Body>(&mut self, answer: Answer<A, T>) {
+        self.in_flight.begin(Box::pin(answer));
     }
 
     fn count_delivered(&mut self) {
@@ -433,85 +439,5 @@ fn handle_values<A: RemoteActor, M: RemoteMessage>(
         if !turn.goes_on() {
             return;
         }
-    }
-}
-
-/// Answers with whatever the handler gave. The kinds of result that actix knows are told apart by their concrete type: those that
-/// are there at once cost no task and no channel.
-fn respond<A, M, R>(result: R, codec: Codec, reply: Option<ReplyPort>, turn: &mut Turn<'_, A>)
-where
-    A: RemoteActor,
-    M: Message<Result: Body> + 'static,
-    R: MessageResponse<A, M> + 'static,
-{
-    let result = match cast::<R, M::Result>(result) {
-        Ok(value) => return answer(reply, codec, value),
-        Err(result) => result,
-    };
-    let result = match cast::<R, MessageResult<M>>(result) {
-        Ok(value) => return answer(reply, codec, value.0),
-        Err(result) => result,
-    };
-    let result = match cast::<R, ResponseFuture<M::Result>>(result) {
-        Ok(future) => {
-            tokio::task::spawn_local(async move {
-                match AssertUnwindSafe(future).catch_unwind().await {
-                    Ok(value) => answer(reply, codec, value),
-                    Err(panic) => fail(reply, &panic_text(&*panic)),
-                }
-            });
-            return;
-        }
-        Err(result) => result,
-    };
-    let result = match cast::<R, ResponseActFuture<A, M::Result>>(result) {
-        Ok(future) => return turn.in_flight.begin(Box::pin(Answer::new(future, codec, reply))),
-        Err(result) => result,
-    };
-    // AtomicResponse, and whatever else an author's type does with the channel that actix gives it.
-    let Some(reply) = reply else { return result.handle(turn.ctx, None) };
-    let (sender, mut receiver) = tokio::sync::oneshot::channel();
-    result.handle(turn.ctx, Some(sender));
-    match receiver.try_recv() {
-        Ok(value) => answer(Some(reply), codec, value),
-        // Dropping the port says `NoAnswer`.
-        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(reply),
-        Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
-            tokio::task::spawn_local(async move {
-                if let Ok(value) = receiver.await {
-                    answer(Some(reply), codec, value);
-                }
-            });
-        }
-    }
-}
-
-/// Sends the answer: the value itself to an asker in this context, encoded to any other.
-pub(crate) fn answer<T: Body>(reply: Option<ReplyPort>, codec: Codec, value: T) {
-    let Some(reply) = reply else { return };
-    if reply.is_local() {
-        return reply.local(Box::new(value));
-    }
-    scratch::with(|bytes| match value.encode(codec, bytes) {
-        Ok(()) => reply.value(bytes),
-        Err(error) => reply.failed(&format!("the reply cannot be encoded: {error}")),
-    });
-}
-
-/// Answers that the handler panicked, with the panic's text.
-pub(crate) fn fail(reply: Option<ReplyPort>, text: &str) {
-    if let Some(reply) = reply {
-        reply.failed(text);
-    }
-}
-
-/// The value as a `U`, if that is what `T` is.
-fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
-    let mut value = Some(value);
-    let found = (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take);
-    match (found, value) {
-        (Some(found), _) => Ok(found),
-        (None, Some(value)) => Err(value),
-        (None, None) => unreachable!("the value was either taken as a U or is still there"),
     }
 }

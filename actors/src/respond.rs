@@ -1,0 +1,100 @@
+//! What a handler gives, as an answer: at once, or when a future is ready.
+
+use std::{any::Any, panic::AssertUnwindSafe};
+
+use actix::{Message, MessageResult, ResponseActFuture, ResponseFuture, dev::MessageResponse};
+use actogen_runtime::envelope::ReplyPort;
+use futures_util::FutureExt;
+
+use crate::{
+    actor::RemoteActor,
+    guard::panic_text,
+    in_flight::Answer,
+    message::{Body, Codec},
+    scratch,
+    turn::Turn,
+};
+
+/// Answers with whatever the handler gave. The kinds of result that actix knows are told apart by their concrete type: those that
+/// are there at once cost no task and no channel.
+pub(crate) fn respond<A, M, R>(
+    result: R,
+    codec: Codec,
+    reply: Option<ReplyPort>,
+    turn: &mut Turn<'_, A>,
+) where
+    A: RemoteActor,
+    M: Message<Result: Body> + 'static,
+    R: MessageResponse<A, M> + 'static,
+{
+    let result = match cast::<R, M::Result>(result) {
+        Ok(value) => return answer(reply, codec, value),
+        Err(result) => result,
+    };
+    let result = match cast::<R, MessageResult<M>>(result) {
+        Ok(value) => return answer(reply, codec, value.0),
+        Err(result) => result,
+    };
+    let result = match cast::<R, ResponseFuture<M::Result>>(result) {
+        Ok(future) => {
+            tokio::task::spawn_local(async move {
+                match AssertUnwindSafe(future).catch_unwind().await {
+                    Ok(value) => answer(reply, codec, value),
+                    Err(panic) => fail(reply, &panic_text(&*panic)),
+                }
+            });
+            return;
+        }
+        Err(result) => result,
+    };
+    let result = match cast::<R, ResponseActFuture<A, M::Result>>(result) {
+        Ok(future) => return turn.answer_later(Answer::new(future, codec, reply)),
+        Err(result) => result,
+    };
+    // AtomicResponse, and whatever else an author's type does with the channel that actix gives it.
+    let Some(reply) = reply else { return result.handle(turn.ctx(), None) };
+    let (sender, mut receiver) = tokio::sync::oneshot::channel();
+    result.handle(turn.ctx(), Some(sender));
+    match receiver.try_recv() {
+        Ok(value) => answer(Some(reply), codec, value),
+        // Dropping the port says `NoAnswer`.
+        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(reply),
+        Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
+            tokio::task::spawn_local(async move {
+                if let Ok(value) = receiver.await {
+                    answer(Some(reply), codec, value);
+                }
+            });
+        }
+    }
+}
+
+/// Sends the answer: the value itself to an asker in this context, encoded to any other.
+pub(crate) fn answer<T: Body>(reply: Option<ReplyPort>, codec: Codec, value: T) {
+    let Some(reply) = reply else { return };
+    if reply.is_local() {
+        return reply.local(Box::new(value));
+    }
+    scratch::with(|bytes| match value.encode(codec, bytes) {
+        Ok(()) => reply.value(bytes),
+        Err(error) => reply.failed(&format!("the reply cannot be encoded: {error}")),
+    });
+}
+
+/// Answers that the handler panicked, with the panic's text.
+pub(crate) fn fail(reply: Option<ReplyPort>, text: &str) {
+    if let Some(reply) = reply {
+        reply.failed(text);
+    }
+}
+
+/// The value as a `U`, if that is what `T` is.
+fn cast<T: 'static, U: 'static>(value: T) -> Result<U, T> {
+    let mut value = Some(value);
+    let found = (&mut value as &mut dyn Any).downcast_mut::<Option<U>>().and_then(Option::take);
+    match (found, value) {
+        (Some(found), _) => Ok(found),
+        (None, Some(value)) => Err(value),
+        (None, None) => unreachable!("the value was either taken as a U or is still there"),
+    }
+}
