@@ -1,6 +1,6 @@
-//! A hash for ids in this context's own tables.
+//! A hash for ids in those tables of a context whose keys no peer chooses.
 //!
-//! Nobody outside chooses what is kept there: handles are drawn at random here, and the root gives ids out one after the other. So a
+//! The keys of mailboxes and routes are such: handles are drawn at random here, and the root gives ids out one after the other. So a
 //! keyed hash, which the standard one is and which costs as much as all the rest of a look at a table, protects nothing.
 
 use std::hash::{BuildHasherDefault, Hasher};

@@ -40,8 +40,8 @@ pub(crate) struct Routes {
     lingering: RwLock<Lingering>,
     /// Why contexts without a route were lost, as long as their tombstones stand.
     losses: DashMap<ContextId, String, Plain>,
-    /// Who has addressed whom, as far as the router has been told.
-    addressed: DashSet<(LinkId, ContextId), Plain>,
+    /// Who has addressed whom, as far as the router has been told. Its hash is a keyed one: a peer addresses whichever ids it likes.
+    addressed: DashSet<(LinkId, ContextId)>,
 }
 
 impl Routes {
@@ -55,7 +55,7 @@ impl Routes {
             tombstones: RwLock::new(Tombstones::new(tombstones)),
             lingering: RwLock::new(Lingering::new(tombstones)),
             losses: DashMap::default(),
-            addressed: DashSet::default(),
+            addressed: DashSet::new(),
         }
     }
 
