@@ -37,10 +37,15 @@ pub async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
 }
 
 /// Waits until a condition that nothing announces holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub async fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds).await;
+}
+
+/// As [`until`], for what takes many times as long as one thing does.
+pub async fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !holds() {
-        assert!(begin.elapsed() < PATIENCE, "{what} did not come true");
+        assert!(begin.elapsed() < patience, "{what} did not come true within {patience:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
