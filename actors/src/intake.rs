@@ -25,10 +25,10 @@ use actogen_runtime::{
     transport::BoxFuture,
 };
 use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
 
 use crate::{
     actor::RemoteActor,
+    brief::Brief,
     message::RemoteMessage,
     values::{Next, Run, Values},
 };
@@ -43,7 +43,7 @@ pub(crate) enum Waiting {
 
 #[derive(Debug, Default)]
 struct Queue {
-    waiting: VecDeque<Waiting>,
+    waiting: Vec<Waiting>,
     /// Values that senders of this context have put in. Counted here, where the lock is held anyway.
     sent: u64,
     /// Made by whoever needs it first.
@@ -57,7 +57,7 @@ impl Queue {
     /// Adds a value to the run that waits last, if that is of its type and has room, or begins another.
     #[inline]
     fn put<M: RemoteMessage>(&mut self, message: M, reply: Option<Handle>) {
-        let last = match self.waiting.back_mut() {
+        let last = match self.waiting.last_mut() {
             Some(Waiting::Values(run)) => {
                 let run: &mut dyn Any = &mut **run;
                 run.downcast_mut::<Values<M>>()
@@ -69,7 +69,7 @@ impl Queue {
             Some(run) => run.followed_by(message, reply),
             None => Values::begin(message, reply),
         };
-        self.waiting.push_back(Waiting::Values(Box::new(run)));
+        self.waiting.push(Waiting::Values(Box::new(run)));
     }
 }
 
@@ -141,7 +141,7 @@ fn add(messages: &AtomicU32, bytes: &AtomicUsize, load: Load) {
 
 /// One actor's intake.
 pub(crate) struct Intake {
-    queue: Mutex<Queue>,
+    queue: Brief<Queue>,
     pub(crate) waker: AtomicWaker,
     context: actogen_runtime::Context,
     /// The actor's declared name; a reference to it is half as large.
@@ -168,7 +168,7 @@ pub(crate) enum Put<M> {
 impl Intake {
     pub(crate) fn new<A: RemoteActor>(context: actogen_runtime::Context) -> Arc<Self> {
         Arc::new(Self {
-            queue: Mutex::default(),
+            queue: Brief::default(),
             waker: AtomicWaker::new(),
             context,
             name: &A::NAME,
@@ -208,16 +208,16 @@ impl Intake {
             queue.idle = true;
             return false;
         }
-        std::mem::swap(&mut queue.waiting, taken);
+        // Neither is copied, and both keep their room.
+        let empty = Vec::from(std::mem::take(taken));
+        *taken = std::mem::replace(&mut queue.waiting, empty).into();
         true
     }
 
     /// Puts back what a pump had taken and not handled, in front of what has come since; for the pump that follows it.
     pub(crate) fn put_back(&self, taken: &mut VecDeque<Waiting>) {
         let mut queue = self.queue.lock();
-        while let Some(waiting) = taken.pop_back() {
-            queue.waiting.push_front(waiting);
-        }
+        queue.waiting.splice(..0, taken.drain(..));
         queue.idle = false;
     }
 

@@ -59,6 +59,7 @@
 
 mod actor;
 mod address;
+mod brief;
 mod builder;
 mod context;
 #[cfg(feature = "quic")]

@@ -434,7 +434,7 @@ fn handle_values<A: RemoteActor, M: RemoteMessage>(
         turn.current.reply = values.take_reply();
         let Some(message) = values.take() else { return };
         if !turn.is_given_up() {
-            call(turn, message);
+            call(turn, message.into_inner());
         }
         if !turn.goes_on() {
             return;

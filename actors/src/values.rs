@@ -3,7 +3,7 @@
 //! A box for each would cost more than all the rest of a local send. A run grows until its first room is used up and is never moved;
 //! the next one has twice the room, up to a bound.
 
-use std::{any::Any, collections::VecDeque, vec};
+use std::{any::Any, cell::Cell, collections::VecDeque, vec};
 
 use actogen_runtime::{core::Handle, envelope::ENVELOPE_OVERHEAD};
 
@@ -42,8 +42,9 @@ impl std::fmt::Debug for dyn Run {
 /// A run of messages of type `M`: all of them one-way messages, or all of them requests.
 pub(crate) struct Values<M> {
     /// Those that have been begun on; the others follow them.
-    draining: vec::IntoIter<M>,
-    filling: Vec<M>,
+    draining: vec::IntoIter<Cell<M>>,
+    /// In cells, whose content no `Option` looks into: it would move a message in pieces.
+    filling: Vec<Cell<M>>,
     /// The handle for the answer to each, if they are requests.
     replies: VecDeque<Handle>,
 }
@@ -84,7 +85,7 @@ impl<M: RemoteMessage> Values<M> {
     /// Adds a message.
     #[inline]
     pub(crate) fn put(&mut self, message: M, reply: Option<Handle>) {
-        self.filling.push(message);
+        self.filling.push(Cell::new(message));
         if let Some(reply) = reply {
             self.replies.push_back(reply);
         }
@@ -96,9 +97,9 @@ impl<M: RemoteMessage> Values<M> {
         if self.replies.is_empty() { None } else { self.replies.pop_front() }
     }
 
-    /// Takes the next message. It is not made part of anything else: to move it costs as much as to take it.
+    /// Takes the next message, in the cell it waited in: to move it costs as much as to take it.
     #[inline(always)]
-    pub(crate) fn take(&mut self) -> Option<M> {
+    pub(crate) fn take(&mut self) -> Option<Cell<M>> {
         if self.draining.len() == 0 {
             self.draining = std::mem::take(&mut self.filling).into_iter();
         }
@@ -141,6 +142,10 @@ mod tests {
         const CODEC: Codec = Codec::Postcard;
     }
 
+    fn taken_of(run: &mut Values<Number>) -> Option<Number> {
+        run.take().map(Cell::into_inner)
+    }
+
     #[test]
     fn a_run_keeps_its_order_while_it_is_filled_and_drained_in_turns() {
         let mut run = Values::begin(Number(0), None);
@@ -149,12 +154,12 @@ mod tests {
             run.put(Number(put), None);
             put += 1;
             if put % 2 == 0 {
-                assert_eq!((run.take_reply(), run.take()), (None, Some(Number(taken))));
+                assert_eq!((run.take_reply(), taken_of(&mut run)), (None, Some(Number(taken))));
                 taken += 1;
             }
         }
         assert_eq!(run.len() as u32, put - taken);
-        while let Some(number) = run.take() {
+        while let Some(number) = taken_of(&mut run) {
             assert_eq!(number, Number(taken));
             taken += 1;
         }
@@ -169,8 +174,8 @@ mod tests {
         run.put(Number(2), Some(Handle(4002)));
         assert_eq!(run.next().unwrap().reply, Some(Handle(4001)));
         run.drop_next();
-        assert_eq!((run.take_reply(), run.take()), (Some(Handle(4002)), Some(Number(2))));
-        assert_eq!((run.take_reply(), run.take()), (None, None));
+        assert_eq!((run.take_reply(), taken_of(&mut run)), (Some(Handle(4002)), Some(Number(2))));
+        assert_eq!((run.take_reply(), taken_of(&mut run)), (None, None));
         assert!(!Values::begin(Number(1), None).takes(Some(Handle(4001))));
     }
 
