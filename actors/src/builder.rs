@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, spawn};
+use crate::{context::Context, function, spawn};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -157,8 +157,14 @@ impl ContextBuilder {
         #[cfg(not(feature = "quic"))]
         let runtime = self.runtime;
         let (door, requests) = spawn::door();
-        let context = Context::over(runtime.prepare(door).start().await?);
+        let (functions, calls) = function::door();
+        let runtime = runtime.prepare(move |context| {
+            door(context);
+            functions(context);
+        });
+        let context = Context::over(runtime.start().await?);
         spawn::serve(&context, requests);
+        function::serve(&context, calls);
         Ok(context)
     }
 }

@@ -80,11 +80,16 @@ impl Context {
     /// Outside of a `LocalSet` or actix `System`.
     pub fn start_with<A: RemoteActor>(&self, actor: A, policy: Policy) -> Remote<A> {
         let (intake, remote) = self.open_intake::<A>(policy);
+        self.attend(actor, intake);
+        remote
+    }
+
+    /// Starts an actor on the current thread, in a guard, to handle what comes into an intake.
+    pub(crate) fn attend<A: RemoteActor>(&self, actor: A, intake: Arc<Intake>) {
         let mut context = ActixContext::new();
         let address: Addr<A> = context.address();
         context.spawn(Pump::new(intake.clone(), address.downgrade()));
         tokio::task::spawn_local(Guarded::new(actor, context, intake));
-        remote
     }
 
     fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake>, Remote<A>) {

@@ -46,6 +46,8 @@
 //! | [`Remote`], [`RemoteRecipient`] | addresses, and sending |
 //! | [`RemoteMessage`], [`RemoteActor`] | what travels, and what can be reached |
 //! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
+//! | [`Function`], [`FunctionCall`], [`Chain`] | functions that others call, by `#[actogen::function]` |
+//! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Child`], [`Spawn`], [`Launch`] | other contexts, and actors started in them |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
@@ -64,6 +66,8 @@ mod builder;
 mod context;
 #[cfg(feature = "quic")]
 mod entry;
+mod function;
+mod gather;
 mod guard;
 mod in_flight;
 mod intake;
@@ -81,7 +85,7 @@ mod spawn;
 mod turn;
 mod values;
 
-pub use actogen_macros::{RemoteActor, RemoteMessage};
+pub use actogen_macros::{RemoteActor, RemoteMessage, function};
 #[cfg(feature = "quic")]
 pub use actogen_macros::{main, test};
 pub use actogen_runtime::{
@@ -106,6 +110,8 @@ pub use crate::{
     address::{Remote, RemoteRecipient},
     builder::ContextBuilder,
     context::{BindError, Context, Down, LookupError, Watch},
+    function::{CallError, CallsHeld, Chain, Function, FunctionCall, RemoteError},
+    gather::{Scatter, gather, scatter, select},
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     send::{Request, Tell},
     send_error::SendError,
@@ -142,6 +148,7 @@ pub mod __private {
     pub use crate::entry::{run_main, run_test, test_child};
     pub use crate::{
         actor::{Attach, no_duplicate_tags},
+        function::{Fallible, Registered, Run},
         message::Body,
         spawn::Spawnable,
         turn::{Envelope, Turn, deliver, deliver_inbound, unknown},

@@ -2,9 +2,13 @@
 
 use std::{any::Any, panic::AssertUnwindSafe};
 
-use actix::{Message, MessageResult, ResponseActFuture, ResponseFuture, dev::MessageResponse};
+use actix::{
+    Actor, AsyncContext, Message, MessageResult, ResponseActFuture, ResponseFuture,
+    dev::MessageResponse,
+};
 use actogen_runtime::envelope::ReplyPort;
 use futures_util::FutureExt;
+use tokio::sync::oneshot;
 
 use crate::{
     actor::RemoteActor,
@@ -14,6 +18,26 @@ use crate::{
     scratch,
     turn::Turn,
 };
+
+/// What a handler gives that sometimes has its answer at once.
+pub(crate) enum Given<A: Actor, T> {
+    Now(T),
+    Later(ResponseActFuture<A, T>),
+}
+
+impl<A, M> MessageResponse<A, M> for Given<A, M::Result>
+where
+    A: Actor<Context: AsyncContext<A>>,
+    M: Message<Result: Send>,
+{
+    fn handle(self, ctx: &mut A::Context, asker: Option<oneshot::Sender<M::Result>>) {
+        match self {
+            // An asker that has gone needs no answer.
+            Self::Now(value) => drop(asker.map(|asker| asker.send(value))),
+            Self::Later(future) => MessageResponse::<A, M>::handle(future, ctx, asker),
+        }
+    }
+}
 
 /// Answers with whatever the handler gave. The kinds of result that actix knows are told apart by their concrete type: those that
 /// are there at once cost no task and no channel.
@@ -51,15 +75,20 @@ pub(crate) fn respond<A, M, R>(
         Ok(future) => return turn.answer_later(Answer::new(future, codec, reply)),
         Err(result) => result,
     };
+    let result = match cast::<R, Given<A, M::Result>>(result) {
+        Ok(Given::Now(value)) => return answer(reply, codec, value),
+        Ok(Given::Later(future)) => return turn.answer_later(Answer::new(future, codec, reply)),
+        Err(result) => result,
+    };
     // AtomicResponse, and whatever else an author's type does with the channel that actix gives it.
     let Some(reply) = reply else { return result.handle(turn.ctx(), None) };
-    let (sender, mut receiver) = tokio::sync::oneshot::channel();
+    let (sender, mut receiver) = oneshot::channel();
     result.handle(turn.ctx(), Some(sender));
     match receiver.try_recv() {
         Ok(value) => answer(Some(reply), codec, value),
         // Dropping the port says `NoAnswer`.
-        Err(tokio::sync::oneshot::error::TryRecvError::Closed) => drop(reply),
-        Err(tokio::sync::oneshot::error::TryRecvError::Empty) => {
+        Err(oneshot::error::TryRecvError::Closed) => drop(reply),
+        Err(oneshot::error::TryRecvError::Empty) => {
             tokio::task::spawn_local(async move {
                 if let Ok(value) = receiver.await {
                     answer(Some(reply), codec, value);

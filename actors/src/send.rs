@@ -12,7 +12,7 @@ use std::{
 
 use actogen_runtime::{
     Call, Way,
-    core::{Dead, Handled},
+    core::{Dead, Handle, Handled},
     envelope::Outcome,
 };
 use tokio::time::Sleep;
@@ -58,6 +58,11 @@ struct Asked {
 
 impl<M: RemoteMessage> Request<M> {
     fn new(reach: &Arc<Reach>, message: M) -> Self {
+        Self::with(reach, |_| message)
+    }
+
+    /// A request with a message that holds the handle its answer will go to.
+    pub(crate) fn with(reach: &Arc<Reach>, message: impl FnOnce(Handle) -> M) -> Self {
         Self { state: State::begin(reach, message).unwrap_or_else(State::Failed) }
     }
 
@@ -73,14 +78,18 @@ impl<M: RemoteMessage> Request<M> {
 
 impl<M: RemoteMessage> State<M> {
     /// Sends it, if it finds a way and room.
-    fn begin(reach: &Arc<Reach>, message: M) -> Result<Self, SendError<M>> {
-        let Some(context) = &reach.context else { return Err(SendError::Unattached(message)) };
+    fn begin(reach: &Arc<Reach>, message: impl FnOnce(Handle) -> M) -> Result<Self, SendError<M>> {
+        let nowhere = Handle(0);
+        let Some(context) = &reach.context else {
+            return Err(SendError::Unattached(message(nowhere)));
+        };
         let limit = context.limits().request_time;
         let mut call = match context.begin_call(reach.address, None) {
             Ok(call) => call,
-            Err(dead) => return Err(reach.refused(SendError::Unsent(message, dead))),
+            Err(dead) => return Err(reach.refused(SendError::Unsent(message(nowhere), dead))),
         };
-        let attempt = reach.attempt(message, None, Some(call.reply_handle()));
+        let reply = call.reply_handle();
+        let attempt = reach.attempt(message(reply), None, Some(reply));
         if matches!(attempt, Attempt::Posted) {
             call.note_left();
         }

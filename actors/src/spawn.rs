@@ -217,6 +217,11 @@ impl Child {
         Self { context, child }
     }
 
+    /// The context that launched it.
+    pub fn parent(&self) -> &Context {
+        &self.context
+    }
+
     /// The child's id.
     pub fn id(&self) -> ContextId {
         self.child.id()

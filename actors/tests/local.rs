@@ -138,3 +138,38 @@ async fn what_is_sent_here_is_counted_also_when_its_actor_ends(cx: Context) -> a
     assert_eq!(stats.delivered + stats.refused + stats.dead(), stats.sent);
     Ok(())
 }
+
+#[actogen::function]
+fn spoil(what: String) -> Result<(), String> {
+    Err(format!("{what} is spoilt"))
+}
+
+/// What is logged, as text.
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panics with it").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[actogen::test]
+async fn m12_the_failure_of_a_call_without_an_answer_is_logged(cx: Context) -> actogen::Result<()> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    cx.call_no_reply_in::<spoil>(cx.place(), "the milk".into()).await?;
+    // Behind it: calls that begin one after another are run so.
+    cx.call_in::<spoil>(cx.place(), "the bread".into()).await.expect_err("it fails");
+    let log = String::from_utf8(log.0.lock().expect("nobody panics with it").clone())?;
+    assert!(log.contains("the milk is spoilt") && log.contains("spoil"), "{log}");
+    assert!(!log.contains("the bread"), "whoever waits is told by the answer: {log}");
+    Ok(())
+}

@@ -209,6 +209,11 @@ impl Context {
         self.address(handle)
     }
 
+    /// A number that nobody can guess, from the same source as handles: to name what this context keeps in others.
+    pub fn fresh_number(&self) -> u64 {
+        self.0.mint.lock().draw_any().0
+    }
+
     /// Makes a mailbox reachable under one of the reserved handles.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Data, DeriveInput, Field, Fields, Path, meta::ParseNestedMeta};
+use syn::{Attribute, Data, DeriveInput, Field, Fields, LitInt, Path, meta::ParseNestedMeta};
 
 /// The path of the crate whose items the expansions name.
 #[derive(Default)]
@@ -64,6 +64,17 @@ pub(crate) fn once<T>(
     }
     *slot = Some(value);
     Ok(())
+}
+
+/// A version as it was written.
+pub(crate) fn version(literal: &LitInt) -> syn::Result<u32> {
+    match literal.base10_parse() {
+        Ok(version @ 1..) => Ok(version),
+        _ => Err(syn::Error::new(
+            literal.span(),
+            "versions count from 1 to 4294967295: write `version = 1` or more",
+        )),
+    }
 }
 
 /// The error for a key that none of the macro's keys is.

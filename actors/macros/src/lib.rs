@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`RemoteMessage`] | a struct or enum | gives it a name, a version, a reply and a codec, so that other processes know it |
 //! | [`RemoteActor`] | an actor's type | lists the messages that reach it from other processes, and delivers them to its handlers |
+//! | [`macro@function`] | a function | other contexts can call it by its name |
 //! | [`macro@main`] | `async fn main` | starts a context; the binary can also be its own child process |
 //! | [`macro@test`] | an `async fn` | a test with a context of its own |
 //!
@@ -61,6 +62,7 @@
 mod actor;
 mod attributes;
 mod entry;
+mod function;
 mod message;
 mod name;
 mod tag;
@@ -151,6 +153,42 @@ pub fn remote_message(input: TokenStream) -> TokenStream {
 pub fn remote_actor(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     actor::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes a function one that other contexts can call.
+///
+/// It stays what it is in its own program, and gets a type of the same name, by which calls name it. A call's arguments are `()`, the one
+/// argument, or the tuple of all. A first parameter of type `Context` is no argument: it gets the context where the function runs.
+/// A function that returns a `Result` may fail with any error; its causes travel with it.
+///
+/// ```ignore
+/// #[actogen::function]
+/// async fn grow(cx: Context, children: u32) -> actogen::Result<Vec<u64>> {
+///     // ...
+/// }
+///
+/// let ids = child.call::<grow>(3).await?;
+/// ```
+///
+/// A plain function runs on the thread of its context's actors, and holds them up for as long as it takes; one that is `blocking` has a
+/// thread to itself. An `async fn` runs beside them.
+///
+/// # Keys
+///
+/// | key | default | meaning |
+/// |---|---|---|
+/// | `name = "area.name"` | its own name | what callers know it by: see the crate's page |
+/// | `version = 1` | `1` | raise it when older callers could not call it any more |
+/// | `blocking` | no | a plain function that waits or computes for long |
+/// | `crate = path` | `::actogen` | where the facade is |
+///
+/// # Errors
+///
+/// A function with generics, `self`, borrowed arguments, `unsafe` or an ABI is refused. Arguments and value must be `Serialize`,
+/// `DeserializeOwned`, `Send` and `'static`.
+#[proc_macro_attribute]
+pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    function::function(arguments.into(), item.into()).into()
 }
 
 /// Runs `async fn main` in a context, and makes the binary able to be its own child process.

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
-use syn::{Data, DeriveInput, LitInt, LitStr, Type, parse::ParseStream, parse_quote};
+use syn::{Data, DeriveInput, LitStr, Type, parse::ParseStream, parse_quote};
 
 use crate::{
     attributes::{self, Facade},
@@ -27,7 +27,10 @@ impl Keys {
         let mut keys = Keys::default();
         attributes::each_key(input, |key, meta| match key {
             "name" => attributes::once(&mut keys.name, &meta, meta.value()?.parse()?),
-            "version" => attributes::once(&mut keys.version, &meta, version(meta.value()?)?),
+            "version" => {
+                let version = meta.value()?.parse()?;
+                attributes::once(&mut keys.version, &meta, attributes::version(&version)?)
+            }
             "reply" => attributes::once(&mut keys.reply, &meta, reply(meta.value()?)?),
             "codec" => attributes::once(&mut keys.codec, &meta, codec(meta.value()?)?),
             Facade::KEY => keys.facade.read(&meta),
@@ -87,17 +90,6 @@ fn refuse_shape(input: &DeriveInput) -> syn::Result<()> {
         ));
     }
     Ok(())
-}
-
-fn version(input: ParseStream<'_>) -> syn::Result<u32> {
-    let literal: LitInt = input.parse()?;
-    match literal.base10_parse() {
-        Ok(version @ 1..) => Ok(version),
-        _ => Err(syn::Error::new(
-            literal.span(),
-            "versions count from 1 to 4294967295: write `version = 1` or more",
-        )),
-    }
 }
 
 fn reply(input: ParseStream<'_>) -> syn::Result<(Type, Span)> {

@@ -18,6 +18,15 @@ impl Name {
         self.0.value()
     }
 
+    /// The name that an item has in the program.
+    pub(crate) fn of(ident: &proc_macro2::Ident) -> syn::Result<Self> {
+        let name = ident.to_string();
+        match fault(&name) {
+            None => Ok(Name(LitStr::new(&name, ident.span()))),
+            Some(fault) => Err(syn::Error::new(ident.span(), fault)),
+        }
+    }
+
     pub(crate) fn span(&self) -> proc_macro2::Span {
         self.0.span()
     }

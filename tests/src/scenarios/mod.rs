@@ -1,6 +1,7 @@
 //! The conformance suite: what must hold over every kind of link. Each scenario states one outcome, in its name and its first line.
 
 pub mod addresses;
+pub mod calls;
 pub mod congestion;
 pub mod forgery;
 pub mod handlers;
@@ -36,6 +37,22 @@ macro_rules! conformance {
             lookup_finds_by_name_and_kind,
             a_name_belongs_to_one_living_actor,
             a_parent_starts_registered_actors_below_itself,
+        );
+        $crate::tests_of!($fabric, calls:
+            m12_functions_give_their_values_near_and_far,
+            m12_an_error_arrives_with_its_causes,
+            m12_a_panic_keeps_text_and_place,
+            m12_a_value_without_a_form_fails_its_call,
+            m12_an_address_is_an_argument,
+            m12_a_call_ends_with_its_context,
+            m12_a_child_cannot_call_its_parent,
+            m12_a_call_without_an_answer_is_run,
+            a_call_that_is_given_up_ends_its_function,
+            m13_a_chain_runs_in_its_order,
+            m13_the_first_failure_fails_the_rest_unrun,
+            m13_chains_leave_nothing_behind,
+            m13_a_call_given_up_fails_its_chain,
+            an_unknown_function_is_named_with_what_there_is,
         );
         $crate::tests_of!($fabric, congestion:
             one_that_stops_reading_holds_its_own_senders_alone,

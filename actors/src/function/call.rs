@@ -1,0 +1,213 @@
+//! The caller's side of a call.
+
+use std::{
+    fmt,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{self, Poll},
+    time::Duration,
+};
+
+use actogen_runtime::{Place, core::ContextId};
+
+use super::{
+    Function,
+    callee::{Callee, CallsHeld, Count, GiveUp, Invoke, Link, Outcome},
+    failure::CallError,
+};
+use crate::{
+    address::{DecodingScope, Remote},
+    context::Context,
+    message::{Body, Codec},
+    send::Request,
+    send_error::SendError,
+    spawn::Child,
+};
+
+/// A call that has been sent, or waits for room. It resolves to what the function gives, or to why there is nothing. Dropping it gives the
+/// call up: a function that has not begun is not run, and an asynchronous one that has is dropped where it waits.
+#[must_use = "a call that is not awaited is given up; `call_no_reply` waits for nothing"]
+pub struct FunctionCall<F: Function> {
+    state: State,
+    context: ContextId,
+    _function: PhantomData<fn() -> F>,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all calls are asked, and a box for each would cost more"
+)]
+enum State {
+    Asked { request: Request<Invoke>, by: Cord },
+    Failed(CallError),
+    Done,
+}
+
+/// What a call is given up by.
+struct Cord {
+    callee: Remote<Callee>,
+    call: u64,
+    link: Option<Link>,
+}
+
+impl<F: Function> FunctionCall<F> {
+    pub(super) fn begin(
+        callee: &Remote<Callee>,
+        arguments: &F::Arguments,
+        link: Option<Link>,
+    ) -> Self {
+        let context = callee.context_id();
+        let state = match encode::<F>(arguments) {
+            Err(error) => State::Failed(error),
+            Ok(arguments) => {
+                let mut call = 0;
+                let request = Request::with(&callee.reach, |reply| {
+                    call = reply.0;
+                    let name = String::new();
+                    Invoke { function: F::TAG.get(), name, call, link, arguments: arguments.into() }
+                });
+                State::Asked { request, by: Cord { callee: callee.clone(), call, link } }
+            }
+        };
+        Self { state, context, _function: PhantomData }
+    }
+
+    /// Waits at most this long for the value, and for room before that, instead of the context's limit for requests (30 s unless
+    /// set). It is counted from when the call is first awaited. A function that is late is given up.
+    pub fn within(mut self, time: Duration) -> Self {
+        if let State::Asked { request, by } = std::mem::replace(&mut self.state, State::Done) {
+            self.state = State::Asked { request: request.within(time), by };
+        }
+        self
+    }
+
+    fn outcome(
+        &self,
+        answer: Result<Outcome, SendError<Invoke>>,
+        by: &Cord,
+    ) -> Result<F::Output, CallError> {
+        let bytes = answer
+            .map_err(|error| CallError::of(error, F::NAME))?
+            .map_err(|failure| failure.into_error(F::NAME, self.context))?;
+        let decode = || F::Output::decode(Codec::Postcard, &bytes);
+        let decoded = match &by.callee.reach.context {
+            Some(context) => DecodingScope::of(context).decode(decode),
+            None => decode(),
+        };
+        decoded.map_err(|error| CallError::BadAnswer { function: F::NAME, why: error.to_string() })
+    }
+}
+
+fn encode<F: Function>(arguments: &F::Arguments) -> Result<Vec<u8>, CallError> {
+    let mut encoded = Vec::new();
+    match arguments.encode(Codec::Postcard, &mut encoded) {
+        Ok(()) => Ok(encoded),
+        Err(error) => Err(CallError::Arguments { function: F::NAME, why: error.to_string() }),
+    }
+}
+
+impl<F: Function> Unpin for FunctionCall<F> {}
+
+impl<F: Function> Future for FunctionCall<F> {
+    type Output = Result<F::Output, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
+        let answer = match &mut self.state {
+            State::Asked { request, .. } => Some(task::ready!(Pin::new(request).poll(cx))),
+            State::Failed(_) => None,
+            State::Done => panic!("a call was polled after it had ended"),
+        };
+        // A function that is late is told so by the drop of what is left.
+        let is_late = matches!(answer, Some(Err(SendError::Timeout(_))));
+        let outcome = match (std::mem::replace(&mut self.state, State::Done), answer) {
+            (State::Asked { by, .. }, Some(answer)) => {
+                let outcome = self.outcome(answer, &by);
+                if is_late {
+                    by.pull();
+                }
+                outcome
+            }
+            (State::Failed(error), _) => Err(error),
+            _ => unreachable!("it had been asked, or had failed"),
+        };
+        Poll::Ready(outcome)
+    }
+}
+
+impl Cord {
+    /// Gives the call up.
+    fn pull(self) {
+        let Self { callee, call, link } = self;
+        if call != 0 {
+            // A kindness, as far as there is room for it.
+            drop(callee.try_send(GiveUp { call, link }));
+        }
+    }
+}
+
+impl<F: Function> Drop for FunctionCall<F> {
+    fn drop(&mut self) {
+        if let State::Asked { request, by } = std::mem::replace(&mut self.state, State::Done) {
+            // First, so that a request which has not left never leaves.
+            drop(request);
+            by.pull();
+        }
+    }
+}
+
+impl<F: Function> fmt::Debug for FunctionCall<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FunctionCall<{}>(in {})", F::NAME, self.context)
+    }
+}
+
+impl Context {
+    /// Calls a function in another context, which must lie below this one, or in this one. Sent at once if there is room on the way.
+    pub fn call_in<F: Function>(&self, place: Place, arguments: F::Arguments) -> FunctionCall<F> {
+        FunctionCall::begin(&self.callee(place), &arguments, None)
+    }
+
+    /// As [`Self::call_in`], and waits for nothing but room on the way. If the function fails, the log of the context where it runs says so.
+    ///
+    /// # Errors
+    /// [`CallError`], if the call has not left.
+    pub async fn call_no_reply_in<F: Function>(
+        &self,
+        place: Place,
+        arguments: F::Arguments,
+    ) -> Result<(), CallError> {
+        let arguments = encode::<F>(&arguments)?.into();
+        let (function, name) = (F::TAG.get(), F::NAME.to_owned());
+        let invoke = Invoke { function, name, call: 0, link: None, arguments };
+        let told = self.callee(place).tell(invoke).await;
+        told.map_err(|error| CallError::of(error, F::NAME))
+    }
+
+    /// What a context holds for those who call its functions. It must lie below this one, or be this one.
+    ///
+    /// # Errors
+    /// The dead reply and its like, as [`SendError`] says.
+    pub async fn calls_held(&self, place: Place) -> Result<CallsHeld, CallError> {
+        let held = self.callee(place).send(Count).await;
+        held.map_err(|error| CallError::of(error, "actogen.CallsHeld"))
+    }
+}
+
+impl Child {
+    /// Calls a function in the child; see [`Context::call_in`].
+    pub fn call<F: Function>(&self, arguments: F::Arguments) -> FunctionCall<F> {
+        self.parent().call_in(self.place(), arguments)
+    }
+
+    /// Calls a function in the child and waits for no answer; see [`Context::call_no_reply_in`].
+    ///
+    /// # Errors
+    /// [`CallError`], if the call has not left.
+    pub async fn call_no_reply<F: Function>(
+        &self,
+        arguments: F::Arguments,
+    ) -> Result<(), CallError> {
+        self.parent().call_no_reply_in::<F>(self.place(), arguments).await
+    }
+}
