@@ -10,6 +10,7 @@
 //! | `settings`, `statistics`, `allocations` | how it is measured |
 
 mod allocations;
+mod calls;
 mod failure;
 mod flood;
 mod local;

@@ -94,6 +94,11 @@ impl Line {
             .map_err(Failure::ours("launching a grandchild"))
     }
 
+    /// The root.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Ends all of them.
     pub(crate) async fn end(self) {
         self.context.shutdown().await;

@@ -157,8 +157,9 @@ mod tests {
     #[test]
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
-            refusal("actogen-bench journal")
-                .contains("no suite `journal`: there is local, remote, relay, mixed, flood, scale"),
+            refusal("actogen-bench journal").contains(
+                "no suite `journal`: there is local, remote, relay, mixed, calls, flood, scale"
+            ),
             "{}",
             refusal("actogen-bench journal")
         );

@@ -5,12 +5,20 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    failure::Failure, flood, local, mixed, relay, remote, report::Report, scale, settings::Settings,
+    calls, failure::Failure, flood, local, mixed, relay, remote, report::Report, scale,
+    settings::Settings,
 };
 
 /// Every suite there is.
-pub(crate) const SUITES: &[Suite] =
-    &[local::SUITE, remote::SUITE, relay::SUITE, mixed::SUITE, flood::SUITE, scale::SUITE];
+pub(crate) const SUITES: &[Suite] = &[
+    local::SUITE,
+    remote::SUITE,
+    relay::SUITE,
+    mixed::SUITE,
+    calls::SUITE,
+    flood::SUITE,
+    scale::SUITE,
+];
 
 /// Whether more or less of a measure is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -162,6 +162,11 @@ async fn bulk(connection: &quinn::Connection, bytes: usize, span: Span) -> Resul
 
 /// Keeps so many requests under way until the time is over, and tells how long each batch of them took to be answered, in nanoseconds.
 /// Answers a second.
+/// One request of [`SMALL`] bytes, and its answer.
+pub(super) async fn echo(connection: &quinn::Connection) -> Result<(), Error> {
+    ask(connection, 1, Duration::ZERO, |_| ()).await.map(drop)
+}
+
 async fn ask(
     connection: &quinn::Connection,
     in_flight: usize,
@@ -175,7 +180,8 @@ async fn ask(
     let span = Span::of(lasts);
     let mut began = Instant::now();
     loop {
-        if !span.is_over() {
+        // Once at least.
+        if asked == 0 || !span.is_over() {
             began = Instant::now();
             while asked - answered < in_flight as u64 {
                 put(&mut requests, &Note::new(asked, SMALL));

@@ -19,7 +19,7 @@ use std::{
     io::{self, BufRead, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -36,7 +36,7 @@ use crate::{
     settings::{Placement, Settings},
     statistics::median,
     suite::Plan,
-    workload::{Outcome, Workload},
+    workload::{Outcome, Span, Workload, latencies},
 };
 
 /// Bytes written at once, of which the fastest is taken.
@@ -68,6 +68,7 @@ enum Job {
     Tcp { bytes: usize, write: usize },
     Relayed { bytes: usize, write: usize },
     BesideBulk { bytes: usize },
+    Launch,
     PathMtu,
 }
 
@@ -231,6 +232,14 @@ impl Reference {
         self.order(Job::BesideBulk { bytes }, lasts).await
     }
 
+    /// Starts a process, connects to it, asks once and ends it, again and again: how long each took until it had answered.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`].
+    pub(crate) async fn launch(&self, lasts: Duration) -> Result<Outcome, Failure> {
+        self.order(Job::Launch, lasts).await
+    }
+
     /// Ends the other processes.
     pub(crate) fn end(self) {
         let Self { orders, thread, .. } = self;
@@ -297,6 +306,7 @@ fn thread(
                     None => Err("there is no third process".into()),
                 },
                 Job::BesideBulk { bytes } => drive::beside_bulk(&connection, bytes, lasts).await,
+                Job::Launch => launch(settings, lasts).await,
                 Job::PathMtu => Ok(f64::from(connection.stats().path.current_mtu).into()),
             };
             // Whoever gave the order may have given up waiting.
@@ -304,6 +314,21 @@ fn thread(
         }
         drop((connection, endpoint));
     });
+}
+
+/// The times of bare launches, in nanoseconds.
+async fn launch(settings: Settings, lasts: Duration) -> Result<Outcome, Error> {
+    let (span, mut times) = (Span::of(lasts), Vec::new());
+    while !span.is_over() {
+        let began = Instant::now();
+        let process = Other::start(settings)?;
+        let certificate = process.certificate.clone();
+        let (endpoint, connection) = quic::connect(process.quic, certificate, settings.mtu).await?;
+        drive::echo(&connection).await?;
+        times.push(began.elapsed().as_nanos() as u64);
+        drop((connection, endpoint));
+    }
+    Ok(latencies(times))
 }
 
 /// Another process of the reference, ended with this value.

@@ -1,0 +1,175 @@
+//! Suite `calls`: functions called in a child and in a grandchild, and what it takes to launch a context that answers.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use actogen::{FunctionCall, Place, prelude::*};
+
+use crate::{
+    failure::Failure,
+    note::{Note, SMALL},
+    offspring::Line,
+    ours,
+    reference::Reference,
+    report::Report,
+    rounds,
+    settings::Settings,
+    suite::{Better, Measure, Plan, Suite},
+    workload::{IN_FLIGHT, Outcome, Span, Workload, latencies},
+};
+
+pub(crate) const SUITE: Suite = Suite {
+    name: "calls",
+    about: "functions called in a child and a grandchild, one by one and 64 in flight, and launching",
+    measures: || [ONE_HOP, TWO_HOPS, PIPELINED, LAUNCH].into_iter().flatten().collect(),
+    run,
+};
+
+const ONE_HOP: &[Measure] = &[Measure {
+    name: "call_1hop",
+    unit: "us",
+    better: Better::Lower,
+    reference: Some("bare quinn, echo"),
+    floor: Some(1.3),
+}];
+
+const TWO_HOPS: &[Measure] = &[Measure {
+    name: "call_2hop",
+    unit: "us",
+    better: Better::Lower,
+    reference: Some("bare quinn, echo over one hop"),
+    floor: Some(2.5),
+}];
+
+const PIPELINED: &[Measure] = &[Measure {
+    name: "calls_pipelined",
+    unit: "calls/s",
+    better: Better::Higher,
+    reference: Some("bare quinn, 64 in flight"),
+    floor: Some(0.6),
+}];
+
+const LAUNCH: &[Measure] = &[Measure {
+    name: "launch_local",
+    unit: "us",
+    better: Better::Lower,
+    reference: Some("bare spawn, quinn and TLS, echo"),
+    floor: Some(2.5),
+}];
+
+/// Gives its argument back.
+#[actogen::function(name = "actogen-bench.echo")]
+fn echo(note: Note) -> Note {
+    note
+}
+
+fn run(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
+    ours::block_on(measure(plan, report))
+}
+
+async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
+    let mut reference = Reference::start(plan.settings).await?;
+    reference.check_for(plan, report).await?;
+    let line = Line::start(plan.settings).await?;
+    let (child, grandchild) = (place_of(&line.middle), place_of(&line.beget().await?.sink));
+    let context = line.context();
+    let bare_echo = async |lasts| reference.run(Workload::Ask, lasts).await;
+    if plan.wants_any(ONE_HOP) {
+        let ours = async |lasts| in_turn(context, child, lasts).await;
+        rounds::take(plan, report, ONE_HOP, ours, bare_echo).await?;
+    }
+    if plan.wants_any(TWO_HOPS) {
+        let ours = async |lasts| in_turn(context, grandchild, lasts).await;
+        rounds::take(plan, report, TWO_HOPS, ours, bare_echo).await?;
+    }
+    if plan.wants_any(PIPELINED) {
+        let ours = async |lasts| in_flight(context, child, lasts).await;
+        let bare = async |lasts| reference.run(Workload::AskInFlight, lasts).await;
+        rounds::take(plan, report, PIPELINED, ours, bare).await?;
+    }
+    if plan.wants_any(LAUNCH) {
+        let ours = async |lasts| launches(context, plan.settings, lasts).await;
+        let bare = async |lasts| reference.launch(lasts).await;
+        rounds::take(plan, report, LAUNCH, ours, bare).await?;
+    }
+    line.end().await;
+    reference.end();
+    Ok(())
+}
+
+/// Where an actor's context is.
+fn place_of<A>(actor: &Remote<A>) -> Place {
+    let address = actor.address();
+    Place { context: address.context, incarnation: address.incarnation }
+}
+
+/// Calls, each when the one before has been answered.
+async fn in_turn(context: &Context, place: Place, lasts: Duration) -> Result<Outcome, Failure> {
+    let calls = async {
+        let (span, mut times) = (Span::of(lasts), Vec::new());
+        while !span.is_over() {
+            let began = Instant::now();
+            let number = times.len() as u64;
+            check(call(context, place, number).await, number)?;
+            times.push(began.elapsed().as_nanos() as u64);
+        }
+        Ok(latencies(times))
+    };
+    ours::within(lasts, calls).await
+}
+
+/// Calls, so many under way at once.
+async fn in_flight(context: &Context, place: Place, lasts: Duration) -> Result<Outcome, Failure> {
+    let calls = async {
+        let span = Span::of(lasts);
+        let mut calls = VecDeque::with_capacity(IN_FLIGHT);
+        let (mut called, mut answered) = (0, 0);
+        while !(span.is_over() && calls.is_empty()) {
+            while calls.len() < IN_FLIGHT && !span.is_over() {
+                calls.push_back(call(context, place, called));
+                called += 1;
+            }
+            if let Some(oldest) = calls.pop_front() {
+                check(oldest.await, answered)?;
+                answered += 1;
+            }
+        }
+        Ok(span.rate(answered).into())
+    };
+    ours::within(lasts, calls).await
+}
+
+/// Launches children, one after the other: how long each takes until its first call is answered.
+async fn launches(
+    context: &Context,
+    settings: Settings,
+    lasts: Duration,
+) -> Result<Outcome, Failure> {
+    let launches = async {
+        let (span, mut times) = (Span::of(lasts), Vec::new());
+        while !span.is_over() {
+            let began = Instant::now();
+            let child = ours::child(context, settings).await?;
+            check(child.call::<echo>(Note::new(0, SMALL)).await, 0)?;
+            times.push(began.elapsed().as_nanos() as u64);
+            child.kill().await;
+        }
+        Ok(latencies(times))
+    };
+    ours::within(lasts, launches).await
+}
+
+fn call(context: &Context, place: Place, number: u64) -> FunctionCall<echo> {
+    context.call_in::<echo>(place, Note::new(number, SMALL))
+}
+
+fn check(answer: Result<Note, actogen::CallError>, number: u64) -> Result<(), Failure> {
+    let note = answer.map_err(Failure::ours("calling"))?;
+    if note.number == number {
+        Ok(())
+    } else {
+        Err(Failure::Ours { doing: "calling", why: "the value is another call's".into() })
+    }
+}
