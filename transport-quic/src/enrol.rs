@@ -105,9 +105,20 @@ pub async fn enrol(
         })
         .await;
     socket.close(VarInt::from_u32(0), b"");
-    // So that the parent hears it: otherwise it waits for the acknowledgement of its answer.
-    let _ = timeout(endpoint::CLOSING_TIME, socket.wait_idle()).await;
-    result?.map_err(EnrolError::Refused)
+    // So that the parent hears it: otherwise it waits for the acknowledgement of its answer. QUIC keeps a closed connection for three
+    // of its time-outs (RFC 9000, section 10.2), tens of milliseconds. Whoever has an identity now goes on meanwhile; a process that has
+    // none ends soon, and its socket with it.
+    let farewell = async move { drop(timeout(endpoint::CLOSING_TIME, socket.wait_idle()).await) };
+    match result? {
+        Ok(answer) => {
+            tokio::spawn(farewell);
+            Ok(answer)
+        }
+        Err(refusal) => {
+            farewell.await;
+            Err(EnrolError::Refused(refusal))
+        }
+    }
 }
 
 /// The inner result is the answer or the refusal.
