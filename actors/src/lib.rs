@@ -46,7 +46,7 @@
 //! | [`Remote`], [`RemoteRecipient`] | addresses, and sending |
 //! | [`RemoteMessage`], [`RemoteActor`] | what travels, and what can be reached |
 //! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
-//! | [`Function`], [`FunctionCall`], [`Chain`] | functions that others call, by `#[actogen::function]` |
+//! | [`Function`], [`Functions`], [`Chain`] | functions that others call, by `#[actogen::function]` |
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Child`], [`Spawn`], [`Launch`] | other contexts, and actors started in them |
 //! | [`Mesh`] | identities (feature `quic`) |
@@ -110,7 +110,7 @@ pub use crate::{
     address::{Remote, RemoteRecipient},
     builder::ContextBuilder,
     context::{BindError, Context, Down, LookupError, Watch},
-    function::{CallError, CallsHeld, Chain, Function, FunctionCall, RemoteError},
+    function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     send::{Request, Tell},

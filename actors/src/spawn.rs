@@ -20,6 +20,7 @@ use crate::{
     actor::RemoteActor,
     address::{DecodingScope, Remote},
     context::{Context, LookupError},
+    function::Functions,
     message::{Body, Codec, CodecError},
 };
 
@@ -210,16 +211,23 @@ impl Context {
 pub struct Child {
     context: Context,
     child: launch::Child,
+    functions: Functions,
 }
 
 impl Child {
     pub(crate) fn over(context: Context, child: launch::Child) -> Self {
-        Self { context, child }
+        let functions = context.functions_in(child.place());
+        Self { context, child, functions }
     }
 
     /// The context that launched it.
     pub fn parent(&self) -> &Context {
         &self.context
+    }
+
+    /// Its functions.
+    pub fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     /// The child's id.

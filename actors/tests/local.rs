@@ -165,7 +165,7 @@ async fn m12_the_failure_of_a_call_without_an_answer_is_logged(cx: Context) -> a
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
     let _logging = tracing::subscriber::set_default(subscriber);
-    cx.call_no_reply_in::<spoil>(cx.place(), "the milk".into()).await?;
+    cx.functions_in(cx.place()).call_no_reply::<spoil>("the milk".into()).await?;
     // Behind it: calls that begin one after another are run so.
     cx.call_in::<spoil>(cx.place(), "the bread".into()).await.expect_err("it fails");
     let log = String::from_utf8(log.0.lock().expect("nobody panics with it").clone())?;

@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
-use actogen_runtime::{Place, core::ContextId};
+use actogen_runtime::{
+    Place,
+    core::{ContextId, Handle},
+};
 
 use super::{
-    Function,
+    Chain, Function,
     callee::{Callee, CallsHeld, Count, GiveUp, Invoke, Link, Outcome},
     failure::CallError,
 };
@@ -162,45 +165,20 @@ impl<F: Function> fmt::Debug for FunctionCall<F> {
     }
 }
 
-impl Context {
-    /// Calls a function in another context, which must lie below this one, or in this one. Sent at once if there is room on the way.
-    pub fn call_in<F: Function>(&self, place: Place, arguments: F::Arguments) -> FunctionCall<F> {
-        FunctionCall::begin(&self.callee(place), &arguments, None)
-    }
-
-    /// As [`Self::call_in`], and waits for nothing but room on the way. If the function fails, the log of the context where it runs says so.
-    ///
-    /// # Errors
-    /// [`CallError`], if the call has not left.
-    pub async fn call_no_reply_in<F: Function>(
-        &self,
-        place: Place,
-        arguments: F::Arguments,
-    ) -> Result<(), CallError> {
-        let arguments = encode::<F>(&arguments)?.into();
-        let (function, name) = (F::TAG.get(), F::NAME.to_owned());
-        let invoke = Invoke { function, name, call: 0, link: None, arguments };
-        let told = self.callee(place).tell(invoke).await;
-        told.map_err(|error| CallError::of(error, F::NAME))
-    }
-
-    /// What a context holds for those who call its functions. It must lie below this one, or be this one.
-    ///
-    /// # Errors
-    /// The dead reply and its like, as [`SendError`] says.
-    pub async fn calls_held(&self, place: Place) -> Result<CallsHeld, CallError> {
-        let held = self.callee(place).send(Count).await;
-        held.map_err(|error| CallError::of(error, "actogen.CallsHeld"))
-    }
+/// The functions of one context, as another calls them; see [`Context::functions_in`]. A cheap handle.
+#[derive(Clone, Debug)]
+pub struct Functions {
+    pub(super) context: Context,
+    pub(super) callee: Remote<Callee>,
 }
 
-impl Child {
-    /// Calls a function in the child; see [`Context::call_in`].
+impl Functions {
+    /// Calls a function. Sent at once if there is room on the way.
     pub fn call<F: Function>(&self, arguments: F::Arguments) -> FunctionCall<F> {
-        self.parent().call_in(self.place(), arguments)
+        FunctionCall::begin(&self.callee, &arguments, None)
     }
 
-    /// Calls a function in the child and waits for no answer; see [`Context::call_no_reply_in`].
+    /// Calls a function, and waits for nothing but room on the way. If it fails, the log of the context where it runs says so.
     ///
     /// # Errors
     /// [`CallError`], if the call has not left.
@@ -208,6 +186,60 @@ impl Child {
         &self,
         arguments: F::Arguments,
     ) -> Result<(), CallError> {
-        self.parent().call_no_reply_in::<F>(self.place(), arguments).await
+        let arguments = encode::<F>(&arguments)?.into();
+        let (function, name) = (F::TAG.get(), F::NAME.to_owned());
+        let invoke = Invoke { function, name, call: 0, link: None, arguments };
+        let told = self.callee.tell(invoke).await;
+        told.map_err(|error| CallError::of(error, F::NAME))
+    }
+
+    /// What the context holds for those who call its functions.
+    ///
+    /// # Errors
+    /// [`CallError`], if it could not be asked.
+    pub async fn held(&self) -> Result<CallsHeld, CallError> {
+        let held = self.callee.send(Count).await;
+        held.map_err(|error| CallError::of(error, "actogen.CallsHeld"))
+    }
+
+    /// Whose they are.
+    pub fn context_id(&self) -> ContextId {
+        self.callee.context_id()
+    }
+}
+
+impl Context {
+    /// The functions of another context, which must lie below this one, or of this one. Whoever calls more than once keeps it: it knows the way.
+    pub fn functions_in(&self, place: Place) -> Functions {
+        let callee = self.remote(place.address(Handle::CALL_FUNCTION));
+        Functions { context: self.clone(), callee }
+    }
+
+    /// Calls a function in another context, once; see [`Functions::call`].
+    pub fn call_in<F: Function>(&self, place: Place, arguments: F::Arguments) -> FunctionCall<F> {
+        self.functions_in(place).call(arguments)
+    }
+}
+
+impl Child {
+    /// Calls a function in the child; see [`Functions::call`].
+    pub fn call<F: Function>(&self, arguments: F::Arguments) -> FunctionCall<F> {
+        self.functions().call(arguments)
+    }
+
+    /// Calls a function in the child and waits for no answer; see [`Functions::call_no_reply`].
+    ///
+    /// # Errors
+    /// [`CallError`], if the call has not left.
+    pub async fn call_no_reply<F: Function>(
+        &self,
+        arguments: F::Arguments,
+    ) -> Result<(), CallError> {
+        self.functions().call_no_reply::<F>(arguments).await
+    }
+
+    /// A chain of calls in the child; see [`Functions::chain`].
+    pub fn chain(&self) -> Chain {
+        self.functions().chain()
     }
 }

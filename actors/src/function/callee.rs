@@ -24,8 +24,7 @@ use super::{
     row::{Row, Turn},
 };
 use crate::{
-    Inbound, RemoteActor, RemoteMessage, address::Remote, context::Context, intake::Intake,
-    respond::Given,
+    Inbound, RemoteActor, RemoteMessage, context::Context, intake::Intake, respond::Given,
 };
 
 /// Chains that one caller may have in a context.
@@ -373,11 +372,4 @@ pub(crate) fn serve(context: &Context, Calls(intake): Calls) {
         }
         intake.end(StopReason::Shutdown);
     });
-}
-
-impl Context {
-    /// The callee of a context.
-    pub(super) fn callee(&self, place: actogen_runtime::Place) -> Remote<Callee> {
-        self.remote(place.address(Handle::CALL_FUNCTION))
-    }
 }

@@ -5,18 +5,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use actogen_runtime::Place;
-
 use super::{
-    Function, FunctionCall,
-    callee::{Callee, Link, Unchain},
+    Function, FunctionCall, Functions,
+    callee::{Link, Unchain},
 };
-use crate::{address::Remote, context::Context, spawn::Child};
 
-/// Calls in a row to one context; see [`Context::chain_in`].
+/// Calls in a row to one context; see [`Functions::chain`].
 pub struct Chain {
-    context: Context,
-    callee: Remote<Callee>,
+    functions: Functions,
     id: u64,
     /// The number of the next call.
     next: AtomicU64,
@@ -27,26 +23,26 @@ impl Chain {
     /// the chain: what comes behind is not run and gets the same error, until [`Self::reset`].
     pub fn call<F: Function>(&self, arguments: F::Arguments) -> FunctionCall<F> {
         let link = Link { chain: self.id, number: self.next.fetch_add(1, Ordering::Relaxed) };
-        FunctionCall::begin(&self.callee, &arguments, Some(link))
+        FunctionCall::begin(&self.functions.callee, &arguments, Some(link))
     }
 
     /// Begins anew, as if nothing had failed. Calls that are still under way keep the order of before, but not with those that follow.
     pub fn reset(&mut self) {
         self.leave();
-        self.id = self.context.fresh_number();
+        self.id = self.functions.context.fresh_number();
         *self.next.get_mut() = 0;
     }
 
     /// Where its functions run.
     pub fn context_id(&self) -> actogen_runtime::core::ContextId {
-        self.callee.context_id()
+        self.functions.context_id()
     }
 
     /// Lets the context forget it: behind all calls, on the same lane.
     fn leave(&self) {
         if self.next.load(Ordering::Relaxed) > 0 {
-            let word = self.callee.tell(Unchain(self.id));
-            self.context.spawn(async move { drop(word.await) });
+            let word = self.functions.callee.tell(Unchain(self.id));
+            self.functions.context.spawn(async move { drop(word.await) });
         }
     }
 }
@@ -60,27 +56,16 @@ impl Drop for Chain {
 impl fmt::Debug for Chain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chain")
-            .field("context", &self.callee.context_id())
+            .field("context", &self.functions.context_id())
             .field("calls", &self.next)
             .finish_non_exhaustive()
     }
 }
 
-impl Context {
-    /// A chain of calls in another context, which must lie below this one, or in this one. Chains are independent of each other.
-    pub fn chain_in(&self, place: Place) -> Chain {
-        Chain {
-            context: self.clone(),
-            callee: self.callee(place),
-            id: self.fresh_number(),
-            next: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Child {
-    /// A chain of calls in the child; see [`Context::chain_in`].
+impl Functions {
+    /// A chain of calls. Chains are independent of each other.
     pub fn chain(&self) -> Chain {
-        self.parent().chain_in(self.place())
+        let id = self.context.fresh_number();
+        Chain { functions: self.clone(), id, next: AtomicU64::new(0) }
     }
 }

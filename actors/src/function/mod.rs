@@ -19,7 +19,7 @@ mod row;
 
 use std::{error::Error, future::Future, pin::Pin};
 
-pub use call::FunctionCall;
+pub use call::{FunctionCall, Functions};
 pub use callee::CallsHeld;
 pub(crate) use callee::{door, serve};
 pub use chain::Chain;

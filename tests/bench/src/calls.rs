@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actogen::{FunctionCall, Place, prelude::*};
+use actogen::{FunctionCall, Functions, Place, prelude::*};
 
 use crate::{
     failure::Failure,
@@ -73,19 +73,20 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     let mut reference = Reference::start(plan.settings).await?;
     reference.check_for(plan, report).await?;
     let line = Line::start(plan.settings).await?;
-    let (child, grandchild) = (place_of(&line.middle), place_of(&line.beget().await?.sink));
     let context = line.context();
+    let child = functions_beside(context, &line.middle);
+    let grandchild = functions_beside(context, &line.beget().await?.sink);
     let bare_echo = async |lasts| reference.run(Workload::Ask, lasts).await;
     if plan.wants_any(ONE_HOP) {
-        let ours = async |lasts| in_turn(context, child, lasts).await;
+        let ours = async |lasts| in_turn(&child, lasts).await;
         rounds::take(plan, report, ONE_HOP, ours, bare_echo).await?;
     }
     if plan.wants_any(TWO_HOPS) {
-        let ours = async |lasts| in_turn(context, grandchild, lasts).await;
+        let ours = async |lasts| in_turn(&grandchild, lasts).await;
         rounds::take(plan, report, TWO_HOPS, ours, bare_echo).await?;
     }
     if plan.wants_any(PIPELINED) {
-        let ours = async |lasts| in_flight(context, child, lasts).await;
+        let ours = async |lasts| in_flight(&child, lasts).await;
         let bare = async |lasts| reference.run(Workload::AskInFlight, lasts).await;
         rounds::take(plan, report, PIPELINED, ours, bare).await?;
     }
@@ -99,20 +100,20 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where an actor's context is.
-fn place_of<A>(actor: &Remote<A>) -> Place {
+/// The functions of an actor's context.
+fn functions_beside<A>(context: &Context, actor: &Remote<A>) -> Functions {
     let address = actor.address();
-    Place { context: address.context, incarnation: address.incarnation }
+    context.functions_in(Place { context: address.context, incarnation: address.incarnation })
 }
 
 /// Calls, each when the one before has been answered.
-async fn in_turn(context: &Context, place: Place, lasts: Duration) -> Result<Outcome, Failure> {
+async fn in_turn(functions: &Functions, lasts: Duration) -> Result<Outcome, Failure> {
     let calls = async {
         let (span, mut times) = (Span::of(lasts), Vec::new());
         while !span.is_over() {
             let began = Instant::now();
             let number = times.len() as u64;
-            check(call(context, place, number).await, number)?;
+            check(call(functions, number).await, number)?;
             times.push(began.elapsed().as_nanos() as u64);
         }
         Ok(latencies(times))
@@ -121,14 +122,14 @@ async fn in_turn(context: &Context, place: Place, lasts: Duration) -> Result<Out
 }
 
 /// Calls, so many under way at once.
-async fn in_flight(context: &Context, place: Place, lasts: Duration) -> Result<Outcome, Failure> {
+async fn in_flight(functions: &Functions, lasts: Duration) -> Result<Outcome, Failure> {
     let calls = async {
         let span = Span::of(lasts);
         let mut calls = VecDeque::with_capacity(IN_FLIGHT);
         let (mut called, mut answered) = (0, 0);
         while !(span.is_over() && calls.is_empty()) {
             while calls.len() < IN_FLIGHT && !span.is_over() {
-                calls.push_back(call(context, place, called));
+                calls.push_back(call(functions, called));
                 called += 1;
             }
             if let Some(oldest) = calls.pop_front() {
@@ -161,8 +162,8 @@ async fn launches(
     ours::within(lasts, launches).await
 }
 
-fn call(context: &Context, place: Place, number: u64) -> FunctionCall<echo> {
-    context.call_in::<echo>(place, Note::new(number, SMALL))
+fn call(functions: &Functions, number: u64) -> FunctionCall<echo> {
+    functions.call(Note::new(number, SMALL))
 }
 
 fn check(answer: Result<Note, actogen::CallError>, number: u64) -> Result<(), Failure> {

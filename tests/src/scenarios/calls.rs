@@ -83,7 +83,7 @@ async fn line<F: Fabric>(mesh: &Mesh<F>) -> actogen::Result<(Context, Vec<Contex
 }
 
 async fn held(root: &Context, place: Place) -> CallsHeld {
-    soon("the count of calls", root.calls_held(place)).await.unwrap()
+    soon("the count of calls", root.functions_in(place).held()).await.unwrap()
 }
 
 async fn until_held(root: &Context, place: Place, calls: usize, chains: usize) {
@@ -206,9 +206,9 @@ pub async fn a_call_that_is_given_up_ends_its_function<F: Fabric>(mesh: &Mesh<F>
 pub async fn m12_a_call_without_an_answer_is_run<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let (root, contexts) = line(mesh).await?;
     let place = contexts[1].place();
-    root.call_no_reply_in::<for_ever>(place, ()).await?;
+    root.functions_in(place).call_no_reply::<for_ever>(()).await?;
     until_held(&root, place, 1, 0).await;
-    root.call_no_reply_in::<burst>(place, ()).await?;
+    root.functions_in(place).call_no_reply::<burst>(()).await?;
     assert_eq!(root.call_in::<add>(place, (1, 1)).await?, 2);
     Ok(())
 }
@@ -217,7 +217,7 @@ pub async fn m12_a_call_without_an_answer_is_run<F: Fabric>(mesh: &Mesh<F>) -> O
 pub async fn m13_a_chain_runs_in_its_order<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let (root, contexts) = line(mesh).await?;
     for context in &contexts {
-        let chain = root.chain_in(context.place());
+        let chain = root.functions_in(context.place()).chain();
         let calls: Vec<FunctionCall<push>> = (0..20).map(|n| chain.call(n)).collect();
         let last = chain.call::<pushed>(());
         assert_eq!(last.await?, (0..20).collect::<Vec<_>>());
@@ -251,7 +251,7 @@ fn pushed() -> Vec<u64> {
 pub async fn m13_the_first_failure_fails_the_rest_unrun<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let (root, contexts) = line(mesh).await?;
     let place = contexts[1].place();
-    let (mut chain, other) = (root.chain_in(place), root.chain_in(place));
+    let (mut chain, other) = (root.functions_in(place).chain(), root.functions_in(place).chain());
     let (first, fails) = (chain.call::<book>(1), chain.call::<book>(0));
     let (behind, also) = (chain.call::<push>(1), chain.call::<add>((1, 2)));
     assert_eq!(first.await?, 1);
@@ -276,7 +276,7 @@ pub async fn m13_chains_leave_nothing_behind<F: Fabric>(mesh: &Mesh<F>) -> Outco
     let place = contexts[1].place();
     let mut calls = Vec::new();
     for n in 0..50 {
-        let chain = root.chain_in(place);
+        let chain = root.functions_in(place).chain();
         calls.push(chain.call::<book>(n % 3));
         calls.push(chain.call::<book>(n));
     }
@@ -293,7 +293,7 @@ pub async fn m13_chains_leave_nothing_behind<F: Fabric>(mesh: &Mesh<F>) -> Outco
 pub async fn m13_a_call_given_up_fails_its_chain<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let (root, contexts) = line(mesh).await?;
     let place = contexts[1].place();
-    let chain = root.chain_in(place);
+    let chain = root.functions_in(place).chain();
     let (given_up, behind) = (chain.call::<for_ever>(()), chain.call::<add>((1, 2)));
     until_held(&root, place, 2, 1).await;
     drop(given_up);
