@@ -8,7 +8,10 @@ use std::{
 
 use actogen_runtime::{
     Admission, EnrolRequest, Phase,
-    launch::bootstrap::{Bootstrap, LifeLine, is_child},
+    launch::{
+        bootstrap::{Bootstrap, LifeLine, is_child},
+        cache,
+    },
 };
 use actogen_transport_quic::{JoinKey, NodeIdentity, QuicOptions, enrol};
 
@@ -124,6 +127,7 @@ pub fn run_as_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> Op
 /// The child's life: enrols, links back, serves.
 fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode {
     log_to_stderr();
+    cache::tidy_own();
     let begun =
         LifeLine::take().and_then(|mut line| line.bootstrap().map(|bootstrap| (line, bootstrap)));
     let (line, bootstrap) = match begun {

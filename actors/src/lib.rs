@@ -48,7 +48,7 @@
 //! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
 //! | [`Function`], [`Functions`], [`Chain`] | functions that others call, by `#[actogen::function]` |
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
-//! | [`Child`], [`Spawn`], [`Launch`] | other contexts, and actors started in them |
+//! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
 //! # Features
@@ -71,6 +71,7 @@ mod gather;
 mod guard;
 mod in_flight;
 mod intake;
+mod launching;
 #[cfg(feature = "quic")]
 mod mesh;
 mod message;
@@ -98,7 +99,7 @@ pub use actogen_runtime::{
     },
     dead_letters::{DeadLetter, DeadLetters},
     events::{ContextEvent, ContextEvents},
-    launch::{Launch, LaunchError},
+    launch::{HostKeys, LastWords, Launch, LaunchError, Reached},
     mailbox::StopReason,
     memory, transport,
 };
@@ -112,6 +113,7 @@ pub use crate::{
     context::{BindError, Context, Down, LookupError, Watch},
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
+    launching::Launching,
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     send::{Request, Tell},
     send_error::SendError,

@@ -214,15 +214,16 @@ pub struct Child {
     functions: Functions,
 }
 
+impl From<&Child> for Place {
+    fn from(child: &Child) -> Self {
+        child.place()
+    }
+}
+
 impl Child {
     pub(crate) fn over(context: Context, child: launch::Child) -> Self {
         let functions = context.functions_in(child.place());
         Self { context, child, functions }
-    }
-
-    /// The context that launched it.
-    pub fn parent(&self) -> &Context {
-        &self.context
     }
 
     /// Its functions.
@@ -266,7 +267,13 @@ impl Child {
         self.context.lookup_in(self.child.place(), name).await
     }
 
-    /// Kills the child's process group with SIGKILL and waits until it is gone. Does nothing when it is gone already.
+    /// Its parent in the tree: the context that launched it.
+    pub fn parent(&self) -> Place {
+        self.child.parent()
+    }
+
+    /// Kills the child's process group with SIGKILL, or that of the tool by which it runs, and waits until it is gone. Does nothing when it is
+    /// gone already.
     pub async fn kill(&self) {
         self.child.kill().await;
     }

@@ -60,6 +60,7 @@ pub(crate) fn reply<T: Serialize>(envelope: Envelope, value: &T) {
 
 /// Binds the mailboxes that every context has.
 pub(crate) fn bind_all(context: &Context) {
+    crate::launch::bind(context);
     bind(context, Handle::PING, Policy::Anyone, |_, envelope, body| {
         if let Some(port) = envelope.reply {
             port.value(body);

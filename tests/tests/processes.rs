@@ -366,7 +366,7 @@ fn m19_launch_errors_are_each_their_own_kind() {
         let Err(error @ LaunchError::Spawn { .. }) = missing else { panic!("{missing:?}") };
         assert!(error.to_string().contains("/no/such/program"), "{error}");
         let exits = root.launch(Launch::local().program("/bin/false")).await;
-        let Err(LaunchError::Exited { status }) = exits else { panic!("{exits:?}") };
+        let Err(LaunchError::Exited { status, .. }) = exits else { panic!("{exits:?}") };
         assert_eq!(status, "exit status 1");
         let within = Duration::from_millis(300);
         let sleeps = Launch::local().program("/bin/sleep").arguments(["100"]).within(within);

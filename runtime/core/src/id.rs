@@ -173,6 +173,8 @@ impl Handle {
     const LOST_ON_CONTROL: Self = Self::lost(StreamId::CONTROL);
     /// Says that the asker of a request has given it up; whoever asked.
     pub const CANCEL: Self = Self(133);
+    /// Has a context launch another; the authority of a parent, or self.
+    pub const LAUNCH: Self = Self(134);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 

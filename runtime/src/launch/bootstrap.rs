@@ -94,6 +94,10 @@ pub fn is_child() -> bool {
 
 /// The arguments with which the running program makes itself a child: a test program must run just the test that does it.
 pub fn child_arguments() -> Vec<String> {
+    if is_child() {
+        // What has made it one makes its own children so, too.
+        return std::env::args().skip(1).collect();
+    }
     let is_test = std::env::var_os("CARGO_MANIFEST_DIR").is_some()
         && std::env::current_exe()
             .is_ok_and(|exe| exe.parent().is_some_and(|dir| dir.ends_with("deps")));

@@ -2,6 +2,7 @@
 
 use std::{
     os::unix::process::ExitStatusExt,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
 };
 
@@ -30,6 +31,14 @@ pub(super) fn signal_group(pid: u32, signal: Signal) {
     }
 }
 
+/// The program that runs now.
+pub(super) fn running_program() -> Result<PathBuf, LaunchError> {
+    std::env::current_exe().map_err(|error| LaunchError::Spawn {
+        program: "the running program".into(),
+        why: error.to_string(),
+    })
+}
+
 impl Context {
     /// Starts the process, hands it its bootstrap, and keeps its standard input open as long as this context lives.
     pub(super) async fn start_process(
@@ -40,15 +49,19 @@ impl Context {
     ) -> Result<Process, LaunchError> {
         let program = match &how.program {
             Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(|source| LaunchError::Spawn {
-                program: "the running program".into(),
-                source,
-            })?,
+            None => running_program()?,
         };
-        let failed = |source| LaunchError::Spawn { program: program.display().to_string(), source };
+        let failed = |error: std::io::Error| LaunchError::Spawn {
+            program: program.display().to_string(),
+            why: error.to_string(),
+        };
         let arguments = how.arguments.clone().unwrap_or_else(super::bootstrap::child_arguments);
         let mut command = Command::new(&program);
-        command.args(arguments).envs(how.environment.iter().cloned()).process_group(0);
+        command
+            .args(arguments)
+            .env(super::RUN, self.run_id())
+            .envs(how.environment.iter().cloned())
+            .process_group(0);
         if let Some(directory) = &how.directory {
             command.current_dir(directory);
         }
@@ -67,7 +80,7 @@ impl Context {
             };
             let pid = child.id().unwrap_or_default();
             let (exit, exited) = watch::channel(None);
-            let process = Process { pid, exited };
+            let process = Process { pid, exited, heard: None };
             context.0.launches.0.lock().processes.insert(launch, process.clone());
             let life_line = child.stdin.take();
             let _ = started.send(Ok(process));
@@ -98,7 +111,7 @@ impl Context {
     }
 }
 
-fn describe(status: std::io::Result<ExitStatus>) -> String {
+pub(super) fn describe(status: std::io::Result<ExitStatus>) -> String {
     match status {
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit status {code}"),

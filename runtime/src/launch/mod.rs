@@ -2,111 +2,44 @@
 //!
 //! [`Launch`] says how; [`Context::launch`] does it and gives a [`Child`]. The child process finds what it must know on its
 //! standard input ([`bootstrap`]), which stays open as its life line: when it ends, the parent is gone.
+//!
+//! | room | concept |
+//! |---|---|
+//! | `how` | what a launch can be told |
+//! | `local` | processes on this machine |
+//! | `methods` | the tools that get elsewhere, and their command lines |
+//! | `stage` | the shell script that becomes the program there |
+//! | `tool` | the talk with both |
+//! | `askpass` | passwords for ssh |
+//! | `cache` | programs that were sent to this machine |
+//! | `probe` | what the end of a tool says of the child |
+//! | `via` | launches that another context is asked for |
+//! | `error` | why there is no child |
 
+mod askpass;
 pub mod bootstrap;
+pub mod cache;
+mod error;
+mod how;
 mod local;
+mod methods;
+mod probe;
+mod stage;
+mod tool;
+mod via;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+pub use error::{LastWords, LaunchError, Reached};
+pub use how::Launch;
+pub use methods::HostKeys;
+pub(crate) use via::bind;
 
 use actogen_core::{ContextId, Incarnation};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use crate::{builtin::Place, context::Context, enrol::EnrolRequest, events::ContextEvent};
-
-/// How to start a context.
-#[derive(Clone, Debug)]
-#[must_use = "a launch does nothing until a context launches it"]
-pub struct Launch {
-    pub(crate) program: Option<PathBuf>,
-    pub(crate) arguments: Option<Vec<String>>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) directory: Option<PathBuf>,
-    pub(crate) within: Duration,
-}
-
-impl Launch {
-    /// The same program as a child process on this machine.
-    pub fn local() -> Self {
-        Self {
-            program: None,
-            arguments: None,
-            environment: Vec::new(),
-            directory: None,
-            within: Duration::from_secs(10),
-        }
-    }
-
-    /// Another program than the running one; it must be an Actogen program too.
-    pub fn program(mut self, path: impl Into<PathBuf>) -> Self {
-        self.program = Some(path.into());
-        self
-    }
-
-    /// Other arguments than those with which the running program makes itself a child.
-    pub fn arguments<I: IntoIterator<Item = S>, S: Into<String>>(mut self, arguments: I) -> Self {
-        self.arguments = Some(arguments.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets a variable in the child's environment.
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.push((name.into(), value.into()));
-        self
-    }
-
-    /// Starts the child in this directory.
-    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.directory = Some(directory.into());
-        self
-    }
-
-    /// How long the child may take until it can be reached; 10 s unless set.
-    pub fn within(mut self, limit: Duration) -> Self {
-        self.within = limit;
-        self
-    }
-}
-
-/// Why a context could not be started.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LaunchError {
-    /// The transport cannot reach other processes.
-    #[error(
-        "this context's transport reaches no other process: use the QUIC transport, and let it listen"
-    )]
-    NoInvitation,
-    /// The program could not be started.
-    #[error("`{program}` could not be started: {source}")]
-    Spawn {
-        /// The program.
-        program: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The process ended before it could be reached.
-    #[error(
-        "the child process ended before it could be reached: {status}. Is its main function marked #[actogen::main], or has its test file actogen::test_child!()?"
-    )]
-    Exited {
-        /// How it ended, such as `exit status 1` or `signal 9`.
-        status: String,
-    },
-    /// The process could not be reached in time.
-    #[error("the child process {pid} could not be reached within {within:?}{hint}")]
-    Timeout {
-        /// Its number.
-        pid: u32,
-        /// The limit.
-        within: Duration,
-        /// How far it came.
-        hint: &'static str,
-    },
-    /// This context is ending.
-    #[error("this context is shutting down")]
-    Shutdown,
-}
 
 /// A process that this context has launched, or was asked to: what it may claim, and how it fares.
 #[derive(Debug)]
@@ -117,11 +50,33 @@ struct Launched {
     admitted: Option<oneshot::Sender<ContextId>>,
 }
 
-/// A running child process.
+/// A running child process, or the tool by which it runs elsewhere.
 #[derive(Clone, Debug)]
 struct Process {
     pid: u32,
     exited: watch::Receiver<Option<String>>,
+    /// What a tool says.
+    heard: Option<Arc<tool::Heard>>,
+}
+
+impl Process {
+    async fn exited(&self) -> String {
+        let mut exited = self.exited.clone();
+        match exited.wait_for(Option::is_some).await {
+            Ok(status) => status.clone().unwrap_or_default(),
+            Err(_) => "lost sight of".to_owned(),
+        }
+    }
+
+    fn kill(&self) {
+        if self.exited.borrow().is_none() {
+            local::signal_group(self.pid, local::Signal::Kill);
+        }
+    }
+
+    fn said(&self) -> LastWords {
+        self.heard.as_ref().map(|heard| heard.said.lock().clone()).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +85,8 @@ struct Books {
     open: BTreeMap<u64, Launched>,
     processes: BTreeMap<u64, Process>,
     ending: bool,
+    /// The run that this context's children belong to, once there are any.
+    run: Option<String>,
 }
 
 /// The launches of one context.
@@ -180,6 +137,10 @@ impl Launches {
         !std::mem::replace(&mut self.0.lock().ending, true)
     }
 
+    fn process(&self, launch: u64) -> Option<Process> {
+        self.0.lock().processes.get(&launch).cloned()
+    }
+
     fn processes(&self) -> Vec<Process> {
         self.0.lock().processes.values().cloned().collect()
     }
@@ -216,54 +177,80 @@ impl Launches {
     }
 }
 
-/// A context that this one has launched.
+/// A context that this one has launched, or another one for it.
 #[derive(Debug)]
 pub struct Child {
     context: Context,
+    launched: Started,
+    /// Its process or tool here; `None` where another context keeps it.
+    process: Option<Process>,
+}
+
+/// A child as its launcher knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Started {
     place: Place,
-    process: Process,
+    /// The context that launched it, and is its parent.
+    parent: Place,
+    /// Which launch of that context's it is.
+    launch: u64,
+    pid: u32,
+}
+
+impl From<&Child> for Place {
+    fn from(child: &Child) -> Self {
+        child.place()
+    }
 }
 
 impl Child {
     /// The child's id.
     pub fn id(&self) -> ContextId {
-        self.place.context
+        self.launched.place.context
     }
 
     /// The child's life.
     pub fn incarnation(&self) -> Incarnation {
-        self.place.incarnation
+        self.launched.place.incarnation
     }
 
     /// Where the child is, for calls and addresses.
     pub fn place(&self) -> Place {
-        self.place
+        self.launched.place
     }
 
-    /// The context that launched it.
-    pub fn parent(&self) -> &Context {
+    /// The context that asked for it.
+    pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// The number of its process.
+    /// Its parent in the tree.
+    pub fn parent(&self) -> Place {
+        self.launched.parent
+    }
+
+    /// The number of its process on its parent's machine, or of the tool there by which it runs.
     pub fn pid(&self) -> u32 {
-        self.process.pid
+        self.launched.pid
     }
 
-    /// Kills the child's process group with SIGKILL and waits until it is gone. Does nothing when it is gone already.
+    /// Kills the child's process group with SIGKILL, or that of its tool, and waits until it is gone. Does nothing when it is gone already.
+    /// A child behind a tool finds its life line cut, and ends.
     pub async fn kill(&self) {
-        if self.process.exited.borrow().is_none() {
-            local::signal_group(self.process.pid, local::Signal::Kill);
+        match &self.process {
+            Some(process) => {
+                process.kill();
+                process.exited().await;
+            }
+            None => self.kill_there().await,
         }
-        let _ = self.exited().await;
     }
 
-    /// Waits until the process has ended; says how, such as `exit status 0` or `signal 9`.
+    /// Waits until the process, or its tool, has ended; says how, such as `exit status 0` or `signal 9`.
     pub async fn exited(&self) -> String {
-        let mut exited = self.process.exited.clone();
-        match exited.wait_for(Option::is_some).await {
-            Ok(status) => status.clone().unwrap_or_default(),
-            Err(_) => "lost sight of".to_owned(),
+        match &self.process {
+            Some(process) => process.exited().await,
+            None => self.exited_there().await,
         }
     }
 }
@@ -273,12 +260,19 @@ impl Context {
     ///
     /// # Errors
     /// [`LaunchError`]; the process, if there is one, is ended.
-    pub async fn launch(&self, launch: Launch) -> Result<Child, LaunchError> {
+    pub async fn launch(&self, mut launch: Launch) -> Result<Child, LaunchError> {
+        match launch.via.take() {
+            Some(parent) if parent != self.place() => self.launch_via(parent, launch).await,
+            _ => self.launch_here(launch).await,
+        }
+    }
+
+    async fn launch_here(&self, launch: Launch) -> Result<Child, LaunchError> {
         let invitation = self.0.transport.invitation().ok_or(LaunchError::NoInvitation)?;
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| LaunchError::Spawn {
             program: "the system's source of randomness".into(),
-            source: std::io::Error::other(error.to_string()),
+            why: error.to_string(),
         })?;
         let (number, mut admitted) = self.0.launches.begin(secret).ok_or(LaunchError::Shutdown)?;
         let bootstrap = bootstrap::Bootstrap {
@@ -293,7 +287,11 @@ impl Context {
                 .unwrap_or(u64::MAX),
         };
         let mut events = self.events();
-        let outcome = self.start_process(number, &launch, &bootstrap).await;
+        let deadline = tokio::time::Instant::now() + launch.within;
+        let outcome = match launch.method {
+            methods::Method::Local => self.start_process(number, &launch, &bootstrap).await,
+            _ => self.start_by_tool(number, &launch, &bootstrap).await,
+        };
         let process = match outcome {
             Ok(process) => process,
             Err(error) => {
@@ -318,55 +316,47 @@ impl Context {
                 }
             }
         };
-        let mut exited = process.exited.clone();
         let outcome = tokio::select! {
-            place = tokio::time::timeout(launch.within, reached) => place,
-            _ = exited.wait_for(Option::is_some) => {
+            place = tokio::time::timeout_at(deadline, reached) => place,
+            status = process.exited() => {
                 self.0.launches.close(number);
-                let status = process.exited.borrow().clone().unwrap_or_default();
-                return Err(LaunchError::Exited { status });
+                return Err(LaunchError::Exited { status, said: process.said() });
             }
         };
         self.0.launches.close(number);
         match outcome {
             Ok(Some(place)) => {
-                let child = Child { context: self.clone(), place, process };
-                self.watch_process(&child);
-                Ok(child)
+                let parent = self.place();
+                let launched = Started { place, parent, launch: number, pid: process.pid };
+                self.watch_process(place, &process);
+                Ok(Child { context: self.clone(), launched, process: Some(process) })
             }
             failed => {
-                local::signal_group(process.pid, local::Signal::Kill);
-                let _ = process.exited.clone().wait_for(Option::is_some).await;
+                process.kill();
+                process.exited().await;
                 if failed.is_ok() {
                     return Err(LaunchError::Shutdown);
                 }
-                let hint = match context {
-                    None => {
-                        ": it has not asked to be admitted. Is its main function marked #[actogen::main]?"
-                    }
-                    Some(_) => ": it was admitted and has not linked back",
+                let reached = match context {
+                    None => Reached::Program,
+                    Some(_) => Reached::Admission,
                 };
-                Err(LaunchError::Timeout { pid: process.pid, within: launch.within, hint })
+                let (pid, within, said) = (process.pid, launch.within, process.said());
+                Err(LaunchError::Timeout { pid, within, reached, said })
             }
         }
     }
 
-    /// Withdraws the child at once when its process ends (protocol rule 32).
-    fn watch_process(&self, child: &Child) {
-        let (context, id, mut exited) = (self.clone(), child.id(), child.process.exited.clone());
-        self.spawn(async move {
-            let status = match exited.wait_for(Option::is_some).await {
-                Ok(status) => status.clone().unwrap_or_default(),
-                Err(_) => return,
-            };
-            for link in context.child_links() {
-                if link.peer == id && !link.is_closing() {
-                    link.cut(
-                        actogen_core::wire::control::LossKind::ProcessExited,
-                        &format!("process exited ({status})"),
-                    );
-                }
-            }
-        });
+    /// The run that this context and its children belong to: their environment has it as `ACTOGEN_RUN`.
+    pub fn run_id(&self) -> String {
+        if let Ok(run) = std::env::var(RUN) {
+            return run;
+        }
+        let mut books = self.0.launches.0.lock();
+        let run = books.run.get_or_insert_with(|| format!("{:016x}", self.fresh_number()));
+        run.clone()
     }
 }
+
+/// The variable by which all processes of one run are found.
+const RUN: &str = "ACTOGEN_RUN";

@@ -1,0 +1,463 @@
+//! Starting a context by a tool: what passes between the launcher and the first stage, and what the tool says meanwhile.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    process::{ChildStdin, ChildStdout, Command},
+    sync::{oneshot, watch},
+    time::Instant,
+};
+
+use super::{
+    Launch, LaunchError, Process,
+    askpass::Askpass,
+    bootstrap::{Bootstrap, child_arguments},
+    error::{LastWords, Reached, diagnose},
+    local::{self, Signal, describe},
+    methods::Method,
+    stage::{self, Stage, Word},
+};
+use crate::context::Context;
+
+/// What a login may print before the first stage answers, in bytes.
+const MOST_NOISE: usize = 64 * 1024;
+
+/// The longest line that is kept whole, in bytes.
+const LINE: usize = 4 * 1024;
+
+/// What sudo asks with, so that nothing else is taken for its question.
+const PROMPT: &str = "actogen-asks-for-the-password:";
+
+/// What is heard of a tool while it runs.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    pub(super) said: Mutex<LastWords>,
+    reached: Mutex<Option<Reached>>,
+}
+
+impl Heard {
+    pub(super) fn reached(&self) -> Reached {
+        self.reached.lock().unwrap_or(Reached::Nothing)
+    }
+
+    pub(super) fn comes_to(&self, reached: Reached) {
+        *self.reached.lock() = Some(reached);
+    }
+}
+
+/// A program as it is sent.
+struct Program {
+    path: PathBuf,
+    hash: String,
+}
+
+impl Program {
+    async fn read(path: PathBuf) -> Result<Self, LaunchError> {
+        let read = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || {
+                let mut hasher = blake3::Hasher::new();
+                let mut file = std::fs::File::open(&path)?;
+                std::io::copy(&mut file, &mut hasher)?;
+                Ok::<_, std::io::Error>(hasher.finalize().to_hex().to_string())
+            }
+        });
+        let spawn = |why: String| LaunchError::Spawn { program: path.display().to_string(), why };
+        match read.await {
+            Ok(Ok(hash)) => Ok(Self { path, hash }),
+            Ok(Err(error)) => Err(spawn(error.to_string())),
+            Err(error) => Err(spawn(error.to_string())),
+        }
+    }
+
+    /// The whole of it, compressed.
+    async fn shipment(path: &Path) -> std::io::Result<Vec<u8>> {
+        let path = path.to_owned();
+        let pack = move || stage::shipment(&std::fs::read(path)?);
+        tokio::task::spawn_blocking(pack).await.map_err(std::io::Error::other)?
+    }
+}
+
+/// Why the first stage came to nothing.
+enum Failed {
+    /// The other machine is of this kind.
+    Kind(String),
+    /// The program could not be put there.
+    Shipping(String),
+    /// The tool ended, or takes nothing any more.
+    Ended,
+    /// It says endlessly much that is nothing.
+    Noise,
+    /// The password was asked for once more.
+    Password,
+}
+
+impl Context {
+    /// Starts a tool and has the first stage become the program, which gets its bootstrap.
+    pub(super) async fn start_by_tool(
+        &self,
+        launch: u64,
+        how: &Launch,
+        bootstrap: &Bootstrap,
+    ) -> Result<Process, LaunchError> {
+        let here = match &how.program {
+            Some(program) => program.clone(),
+            None => local::running_program()?,
+        };
+        let kind_here = stage::kind_here();
+        match self.try_tool(launch, how, bootstrap, here, &kind_here).await {
+            Err(LaunchError::Architecture { there, target, here }) => {
+                let Some((_, other)) = how.binaries.iter().find(|(kind, _)| *kind == there) else {
+                    return Err(LaunchError::Architecture { there, target, here });
+                };
+                self.try_tool(launch, how, bootstrap, other.clone(), &there).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_tool(
+        &self,
+        launch: u64,
+        how: &Launch,
+        bootstrap: &Bootstrap,
+        program: PathBuf,
+        kind: &str,
+    ) -> Result<Process, LaunchError> {
+        let deadline = Instant::now() + how.within;
+        let program = Program::read(program).await?;
+        let tool = how.tool.path.clone().unwrap_or_else(|| how.method.program().to_owned());
+        let target = how.method.place(&how.tool);
+        let unsayable = |why: String| LaunchError::Spawn { program: tool.clone(), why };
+        let mark = format!("ACTOGEN1:{:016x}", self.fresh_number());
+        let directory = how.directory.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let arguments = how.arguments.clone().unwrap_or_else(child_arguments);
+        let script = Stage {
+            hash: &program.hash,
+            mark: &mark,
+            run: &self.run_id(),
+            directory: directory.as_deref(),
+            environment: &how.environment,
+            arguments: &arguments,
+        }
+        .script()
+        .map_err(unsayable)?;
+        let mut arguments = how.method.arguments(&how.tool, &script).map_err(unsayable)?;
+        let mut command = Command::new(&tool);
+        let askpass = match (&how.password, &how.method) {
+            (None, _) => None,
+            (Some(_), Method::Sudo) => {
+                // In place of `-n`, which lets it ask nothing.
+                arguments.splice(0..1, ["-S", "-p", PROMPT].map(str::to_owned));
+                None
+            }
+            (Some(password), Method::Ssh) => {
+                let ask = ["-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"];
+                // ssh takes the first value that it is given of an option.
+                arguments.splice(0..0, ask.map(str::to_owned));
+                let askpass =
+                    Askpass::new(password).map_err(|error| unsayable(error.to_string()))?;
+                command.envs(askpass.environment());
+                Some(askpass)
+            }
+            (Some(_), method) => {
+                let tool = method.program();
+                return Err(unsayable(format!(
+                    "`{tool}` takes a password from a terminal only: allow it without one, or launch as a user who needs none"
+                )));
+            }
+        };
+        command
+            .args(arguments)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let talk = Talk {
+            mark,
+            kind: kind.to_owned(),
+            program: program.path,
+            bootstrap: bootstrap.encode(),
+            password: how.password.clone().filter(|_| how.method == Method::Sudo),
+        };
+        let (started, outcome) = oneshot::channel();
+        let heard = Arc::new(Heard::default());
+        let run =
+            self.clone().run_tool(launch, command, talk, heard.clone(), target.clone(), started);
+        self.spawn(async move {
+            run.await;
+            drop(askpass);
+        });
+        let (pid, outcome) = match outcome.await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(LaunchError::ToolMissing { tool });
+            }
+            Ok(Err(error)) => {
+                return Err(LaunchError::Spawn { program: tool, why: error.to_string() });
+            }
+            Err(_) => return Err(LaunchError::Shutdown),
+        };
+        let said = || heard.said.lock().clone();
+        let Ok(outcome) = tokio::time::timeout_at(deadline, outcome).await else {
+            local::signal_group(pid, Signal::Kill);
+            let (within, reached) = (how.within, heard.reached());
+            return Err(LaunchError::Timeout { pid, within, reached, said: said() });
+        };
+        let (failed, status) = match outcome {
+            Ok(Ok(process)) => return Ok(process),
+            Ok(Err(failed)) => failed,
+            Err(_) => return Err(LaunchError::Shutdown),
+        };
+        Err(match failed {
+            Failed::Kind(there) => {
+                LaunchError::Architecture { target, there, here: stage::kind_here() }
+            }
+            Failed::Password => LaunchError::Password { tool, target, said: said() },
+            Failed::Shipping(_) if said().lines().iter().any(|line| line.contains("No space")) => {
+                LaunchError::NoSpace { target, said: said() }
+            }
+            Failed::Shipping(why) => LaunchError::Shipping { target, why, said: said() },
+            Failed::Noise => {
+                let status = format!("over {MOST_NOISE} bytes of something else");
+                LaunchError::NoStage { tool, target, status, said: said() }
+            }
+            Failed::Ended if status == stage::NOT_SHIPPED => {
+                let why = "neither the cache folder nor /tmp can be written".to_owned();
+                LaunchError::Shipping { target, why, said: said() }
+            }
+            Failed::Ended => match diagnose(&tool, &target, &status, said()) {
+                // It was asked for one, and did not like it.
+                LaunchError::Login { tool, target, said } if how.password.is_some() => {
+                    LaunchError::Password { tool, target, said }
+                }
+                error => error,
+            },
+        })
+    }
+
+    /// Runs a tool to its end: the talk with the first stage, and what comes behind it.
+    async fn run_tool(
+        self,
+        launch: u64,
+        mut command: Command,
+        talk: Talk,
+        heard: Arc<Heard>,
+        target: String,
+        started: oneshot::Sender<std::io::Result<Begun>>,
+    ) {
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let pid = child.id().unwrap_or_default();
+        let (exit, exited) = watch::channel(None);
+        let (tell, told) = oneshot::channel();
+        let is_waited_for = started.send(Ok((pid, told))).is_ok();
+        let (Some(input), Some(output), Some(errors)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            unreachable!("all three are pipes")
+        };
+        let (prompts, mut prompted) = watch::channel(0);
+        self.spawn(hear_errors(errors, heard.clone(), target.clone(), prompts));
+        let talked = tokio::select! {
+            talked = talk.hold(input, output, &heard, &mut prompted), if is_waited_for => talked,
+            else => Err(Failed::Ended),
+        };
+        match talked {
+            Ok((life_line, output)) => {
+                let process = Process { pid, exited, heard: Some(heard) };
+                self.0.launches.0.lock().processes.insert(launch, process.clone());
+                if tell.send(Ok(process)).is_err() {
+                    // Whoever launched it has given up.
+                    local::signal_group(pid, Signal::Kill);
+                }
+                self.spawn(pass_on(output, target));
+                let status = child.wait().await;
+                exit.send_replace(Some(describe(status)));
+                drop(life_line);
+                self.0.launches.0.lock().processes.remove(&launch);
+            }
+            Err(failed) => {
+                if !matches!(failed, Failed::Ended) {
+                    local::signal_group(pid, Signal::Kill);
+                }
+                let status = describe(child.wait().await);
+                let _ = tell.send(Err((failed, status)));
+            }
+        }
+    }
+}
+
+/// The tool's number, and what becomes of the first stage: a process, or why not and how the tool ended.
+type Begun = (u32, oneshot::Receiver<Result<Process, (Failed, String)>>);
+
+/// What is said to the first stage.
+struct Talk {
+    mark: String,
+    /// The kind of machine that the program is for.
+    kind: String,
+    program: PathBuf,
+    bootstrap: Vec<u8>,
+    password: Option<super::how::Password>,
+}
+
+impl Talk {
+    async fn hold(
+        self,
+        mut input: ChildStdin,
+        output: ChildStdout,
+        heard: &Heard,
+        prompted: &mut watch::Receiver<usize>,
+    ) -> Result<(ChildStdin, Lines<ChildStdout>), Failed> {
+        let mut lines = Lines::new(output);
+        let (cached, kind) = loop {
+            let line = tokio::select! {
+                line = lines.next() => line.ok_or(Failed::Ended)?,
+                _ = prompted.changed() => {
+                    let asked = *prompted.borrow();
+                    match &self.password {
+                        Some(password) if asked == 1 => {
+                            let line = zeroize::Zeroizing::new(format!("{}\n", password.reveal()));
+                            input.write_all(line.as_bytes()).await.map_err(|_| Failed::Ended)?;
+                            continue;
+                        }
+                        Some(_) if asked > 1 => return Err(Failed::Password),
+                        // The end of what it says on standard error.
+                        _ => lines.next().await.ok_or(Failed::Ended)?,
+                    }
+                }
+            };
+            match stage::word(&line, &self.mark) {
+                Some(Word::Found { cached, kind }) => break (cached, kind),
+                _ => heard.said.lock().hear(&line),
+            }
+            if lines.read > MOST_NOISE {
+                return Err(Failed::Noise);
+            }
+        };
+        heard.comes_to(Reached::Stage);
+        if kind != self.kind {
+            return Err(Failed::Kind(kind));
+        }
+        if !cached {
+            let shipment = Program::shipment(&self.program);
+            let shipment = shipment.await.map_err(|error| Failed::Shipping(error.to_string()))?;
+            // What goes wrong there is told by its answer.
+            let _ = input.write_all(&shipment).await;
+            let _ = input.flush().await;
+            let refused = || Failed::Shipping("it did not arrive whole".to_owned());
+            loop {
+                let line = lines.next().await.ok_or_else(refused)?;
+                match stage::word(&line, &self.mark) {
+                    Some(Word::Shipped) => break,
+                    Some(_) => return Err(refused()),
+                    None => heard.said.lock().hear(&line),
+                }
+            }
+        }
+        heard.comes_to(Reached::Program);
+        // A program that has ended already says so by its status.
+        let _ = input.write_all(&self.bootstrap).await;
+        let _ = input.flush().await;
+        Ok((input, lines))
+    }
+}
+
+/// Lines of a pipe, each cut at [`LINE`] bytes.
+struct Lines<R> {
+    input: R,
+    buffer: Vec<u8>,
+    /// Bytes read altogether.
+    read: usize,
+    ended: bool,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), read: 0, ended: false }
+    }
+
+    /// The next line, or what stands there when the pipe ends or the line is too long; `None` at the end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+                return Some(self.take(end + 1));
+            }
+            if self.buffer.len() >= LINE || (self.ended && !self.buffer.is_empty()) {
+                return Some(self.take(self.buffer.len()));
+            }
+            if self.ended {
+                return None;
+            }
+            self.fill().await;
+        }
+    }
+
+    /// Reads once.
+    async fn fill(&mut self) {
+        let mut chunk = [0; 4096];
+        match self.input.read(&mut chunk).await {
+            Ok(0) | Err(_) => self.ended = true,
+            Ok(read) => {
+                self.buffer.extend_from_slice(&chunk[..read]);
+                self.read += read;
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> String {
+        let line: Vec<u8> = self.buffer.drain(..bytes).collect();
+        String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
+    }
+}
+
+/// Keeps the last lines of a tool's standard error, counts how often it has asked for the password, and passes on what comes once the
+/// program runs.
+async fn hear_errors(
+    errors: impl AsyncRead + Unpin,
+    heard: Arc<Heard>,
+    target: String,
+    prompts: watch::Sender<usize>,
+) {
+    let mut lines = Lines::new(errors);
+    loop {
+        // A question ends without a line's end.
+        if let Some(at) = find(&lines.buffer, PROMPT.as_bytes()) {
+            lines.buffer.drain(..at + PROMPT.len());
+            prompts.send_modify(|asked| *asked += 1);
+        } else if lines.buffer.contains(&b'\n') || lines.buffer.len() >= LINE || lines.ended {
+            let Some(line) = lines.next().await else { return };
+            if heard.reached() >= Reached::Program {
+                put_out(&target, &line);
+            }
+            heard.said.lock().hear(&line);
+        } else {
+            lines.fill().await;
+        }
+    }
+}
+
+fn find(bytes: &[u8], sought: &[u8]) -> Option<usize> {
+    bytes.windows(sought.len()).position(|window| window == sought)
+}
+
+/// Passes on what a program prints, line by line, to this one's standard error.
+async fn pass_on(mut output: Lines<ChildStdout>, target: String) {
+    while let Some(line) = output.next().await {
+        put_out(&target, &line);
+    }
+}
+
+fn put_out(target: &str, line: &str) {
+    use std::io::Write;
+    // Where standard error is closed, nobody wants it.
+    let _ = writeln!(std::io::stderr().lock(), "{target}: {line}");
+}
