@@ -9,6 +9,8 @@
 //! | `spawn` | an actor started in a child, with arguments and an address to report to |
 //! | `dead_letters` | what could not be delivered: seen, counted, handed back |
 //! | `policies` | who may send to an actor, and what a refusal looks like |
+//! | `fleet` | one command on many hosts: contexts launched by ssh, sudo, docker and others, functions called in them |
 //! | `wordcount` | work spread over processes, with backpressure, that stays exact when one of them is killed |
 
+pub mod fleet;
 pub mod wordcount;

@@ -109,3 +109,44 @@ fn policies_let_in_whom_they_say() {
         .collect();
     assert_eq!(output(env!("CARGO_BIN_EXE_policies")), expected);
 }
+
+/// Runs `fleet` on these ways, with further arguments.
+fn fleet(ways: &[&str], further: &[&str]) -> support::Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet"));
+    for way in ways {
+        command.args(["--on", way]);
+    }
+    run(command.args(further))
+}
+
+#[test]
+fn fleet_runs_a_command_in_every_context_of_its_tree() {
+    let out = fleet(&["local", "local/local"], &["--tree", "--", "sh", "-c", "echo $ACTOGEN_RUN"]);
+    let out = out.succeeded();
+    let (said, rest): (Vec<_>, Vec<_>) = out.lines().partition(|line| line.contains(": "));
+    let run = |line: &str| line.rsplit_once(": ").map(|(_, run)| run.to_owned());
+    assert_eq!(said.len(), 2, "{out}");
+    assert_eq!(run(said[0]), run(said[1]), "both belong to one run");
+    assert_eq!(
+        rest[..3],
+        ["context 0, this process", "  context 1, local", "    context 2, local"]
+    );
+    assert!(rest[3].starts_with("host "), "{out}");
+    assert!(rest[5].contains(" 0/1/2 "), "{out}");
+}
+
+#[test]
+fn fleet_says_where_a_command_failed_and_which_host_is_not_there() {
+    let failed = fleet(&["local"], &["--json", "--", "sh", "-c", "exit 3"]);
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.out.contains(r#""exit":3"#), "{}", failed.out);
+    let killed = fleet(&["local"], &["--json", "--", "sh", "-c", "kill -9 $$"]);
+    assert!(killed.out.contains(r#""exit":137"#), "{}", killed.out);
+    let missing = fleet(&["local"], &["--", "/no/such/program"]);
+    assert!(missing.err.contains("`/no/such/program` could not be started"), "{}", missing.err);
+    let nowhere = fleet(&["nsenter:4294967", "local"], &["--", "true"]);
+    assert_eq!(nowhere.code, Some(1));
+    assert!(nowhere.err.contains("nsenter:4294967: "), "{}", nowhere.err);
+    assert!(nowhere.out.contains("local"), "{}", nowhere.out);
+    assert_eq!(fleet(&["rsh:there"], &["--", "true"]).code, Some(2));
+}

@@ -31,12 +31,19 @@ pub(super) fn signal_group(pid: u32, signal: Signal) {
     }
 }
 
-/// The program that runs now.
+/// The program that runs now. One whose file is gone, as of a child that was sent where there is no cache, is still found by the system's
+/// own name for it.
 pub(super) fn running_program() -> Result<PathBuf, LaunchError> {
-    std::env::current_exe().map_err(|error| LaunchError::Spawn {
-        program: "the running program".into(),
-        why: error.to_string(),
-    })
+    let found = std::env::current_exe();
+    let own = PathBuf::from("/proc/self/exe");
+    match found {
+        Ok(path) if path.exists() || !own.exists() => Ok(path),
+        Err(error) if !own.exists() => Err(LaunchError::Spawn {
+            program: "the running program".into(),
+            why: error.to_string(),
+        }),
+        _ => Ok(own),
+    }
 }
 
 impl Context {

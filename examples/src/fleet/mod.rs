@@ -1,0 +1,83 @@
+//! `fleet`: one command on many hosts, by a tree of contexts over machines, users and containers.
+//!
+//! | room | concept |
+//! |---|---|
+//! | [`arguments`], [`hop`] | the command line; the ways to hosts |
+//! | [`tree`] | the contexts, launched level by level |
+//! | [`command`] | the command in a host's context, and where its output goes |
+//! | [`report`] | how each host fared |
+
+pub mod arguments;
+pub mod command;
+pub mod hop;
+pub mod report;
+pub mod tree;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use actogen::{prelude::*, scatter};
+use clap::Parser;
+
+use arguments::Arguments;
+use command::{Console, run as run_command};
+use report::Report;
+use tree::Tree;
+
+/// The whole program.
+pub async fn run(cx: &Context) -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Whoever has closed the stream does not want to know.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let said = |text: &str| drop(writeln!(io::stderr().lock(), "fleet: {text}"));
+    let tree = Tree::grow(cx, &arguments, said).await;
+    let console = cx.start(Console { on_stderr: arguments.json });
+    let calls = arguments.on.iter().enumerate().filter_map(|(place, way)| {
+        let host = tree.host(way)?;
+        let work = (console.clone(), way.to_string(), arguments.command.clone());
+        // A command takes as long as it takes.
+        let call = host.child.call::<run_command>(work).within(std::time::Duration::MAX / 4);
+        Some((place, call))
+    });
+    let mut outcomes: Vec<_> = arguments.on.iter().map(|_| None).collect();
+    let mut running = scatter(calls);
+    while let Some((place, outcome)) = running.next().await {
+        if let Err(error) = &outcome {
+            said(&format!("{}: {}", arguments.on[place], with_causes(error)));
+        }
+        outcomes[place] = outcome.ok();
+    }
+    let mut reports = Vec::new();
+    for (way, exit) in arguments.on.iter().zip(outcomes) {
+        let host = tree.host(way);
+        let rtt = match host {
+            Some(host) => cx.ping(host.child.place()).await.ok(),
+            None => None,
+        };
+        reports.push(Report {
+            host: way.to_string(),
+            id: host.map(|host| host.child.id().0),
+            route: tree.route(way),
+            launch_ms: host.map(|host| host.launch_ms),
+            rtt_us: rtt.map(|rtt| rtt.as_micros() as u64),
+            exit,
+            transport: host.map(|_| "udp"),
+        });
+    }
+    let printed = report::print(&reports, &arguments, &tree);
+    let all_well = reports.iter().all(|report| report.exit == Some(0));
+    if printed.is_ok() && all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// An error with those that caused it.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
