@@ -2,6 +2,8 @@
 
 use std::{
     future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
     process::{ExitCode, Termination},
     time::Duration,
 };
@@ -187,10 +189,29 @@ async fn join(
     let builder = Context::builder()
         .limits(limits)
         .mesh(Mesh::enrolled(identity))
-        .listen("127.0.0.1:0")
+        .listen(beside(&bootstrap.endpoint))
         .incarnation(admission.incarnation)
         .connect_to(&bootstrap.endpoint, bootstrap.parent);
     Ok(change(builder).start().await?)
+}
+
+/// Where a child listens for children of its own: on the address by which it reaches its parent, which is the loopback for one on the same
+/// machine, and one that other machines know otherwise.
+fn beside(parent: &str) -> String {
+    let towards = |parent: SocketAddr| {
+        let any: IpAddr = match parent {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        // Nothing is sent: the system only says by which address it would be.
+        socket.connect(parent)?;
+        socket.local_addr()
+    };
+    let parents = parent.to_socket_addrs().into_iter().flatten();
+    let own = parents.map(towards).find_map(io::Result::ok);
+    let ip = own.map_or(Ipv4Addr::LOCALHOST.into(), |own| own.ip());
+    SocketAddr::new(ip, 0).to_string()
 }
 
 /// Warnings go to standard error, unless the program has a subscriber already or `RUST_LOG` says otherwise.
@@ -205,4 +226,15 @@ fn log_to_stderr() {
         // A standard error that is closed must not end the program: without this, what cannot be written is complained of there.
         .log_internal_errors(false)
         .try_init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside;
+
+    #[test]
+    fn a_child_listens_where_its_parent_reaches_it() {
+        assert_eq!(beside("127.0.0.1:4433"), "127.0.0.1:0");
+        assert_eq!(beside("no address at all"), "127.0.0.1:0");
+    }
 }
