@@ -173,7 +173,8 @@ impl Launch {
         self
     }
 
-    /// The password that `ssh` or `sudo` asks for. It goes to the tool through a pipe, and is found in no argument, variable, file or log.
+    /// The password that `ssh` or `sudo` asks for. It goes to the tool through a pipe, and is found in no argument, variable, file or log. With
+    /// [`Self::via`] it passes those who route to that context, who can read it, as they can all messages.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Password(password.into().into()));
         self

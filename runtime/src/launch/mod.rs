@@ -69,8 +69,15 @@ impl Process {
     }
 
     fn kill(&self) {
+        self.signal(local::Signal::Kill);
+    }
+
+    fn signal(&self, signal: local::Signal) {
         if self.exited.borrow().is_none() {
-            local::signal_group(self.pid, local::Signal::Kill);
+            local::signal_group(self.pid, signal);
+            if let Some(heard) = &self.heard {
+                heard.cut();
+            }
         }
     }
 
@@ -165,7 +172,7 @@ impl Launches {
             }
             for process in &left {
                 tracing::warn!(pid = process.pid, ?signal, "a child process did not end in time");
-                local::signal_group(process.pid, signal);
+                process.signal(signal);
             }
             let all = async {
                 for mut process in left {

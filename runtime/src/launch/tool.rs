@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::{ChildStdin, ChildStdout, Command},
-    sync::{oneshot, watch},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 
@@ -39,11 +39,17 @@ const PROMPT: &str = "actogen-asks-for-the-password:";
 pub(super) struct Heard {
     pub(super) said: Mutex<LastWords>,
     reached: Mutex<Option<Reached>>,
+    cut: Notify,
 }
 
 impl Heard {
     pub(super) fn reached(&self) -> Reached {
         self.reached.lock().unwrap_or(Reached::Nothing)
+    }
+
+    /// Cuts the life line: a program that runs as another user can be told to end in no other way.
+    pub(super) fn cut(&self) {
+        self.cut.notify_one();
     }
 
     pub(super) fn comes_to(&self, reached: Reached) {
@@ -258,8 +264,9 @@ impl Context {
         };
         let pid = child.id().unwrap_or_default();
         let (exit, exited) = watch::channel(None);
-        let (tell, told) = oneshot::channel();
-        let is_waited_for = started.send(Ok((pid, told))).is_ok();
+        let (mut tell, told) = oneshot::channel();
+        // Without anybody who waits for it, what is told is closed at once.
+        let _ = started.send(Ok((pid, told)));
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -268,21 +275,26 @@ impl Context {
         let (prompts, mut prompted) = watch::channel(0);
         self.spawn(hear_errors(errors, heard.clone(), target.clone(), prompts));
         let talked = tokio::select! {
-            talked = talk.hold(input, output, &heard, &mut prompted), if is_waited_for => talked,
-            else => Err(Failed::Ended),
+            talked = talk.hold(input, output, &heard, &mut prompted) => talked,
+            // Whoever launched it has given up.
+            () = tell.closed() => Err(Failed::Ended),
         };
         match talked {
             Ok((life_line, output)) => {
-                let process = Process { pid, exited, heard: Some(heard) };
+                let process = Process { pid, exited, heard: Some(heard.clone()) };
                 self.0.launches.0.lock().processes.insert(launch, process.clone());
-                if tell.send(Ok(process)).is_err() {
-                    // Whoever launched it has given up.
-                    local::signal_group(pid, Signal::Kill);
+                if let Err(Ok(process)) = tell.send(Ok(process)) {
+                    process.kill();
                 }
                 self.spawn(pass_on(output, target));
-                let status = child.wait().await;
+                let status = tokio::select! {
+                    status = child.wait() => status,
+                    () = heard.cut.notified() => {
+                        drop(life_line);
+                        child.wait().await
+                    }
+                };
                 exit.send_replace(Some(describe(status)));
-                drop(life_line);
                 self.0.launches.0.lock().processes.remove(&launch);
             }
             Err(failed) => {

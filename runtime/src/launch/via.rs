@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actogen_core::{Dead, DeadReason, Handle, Handled, policy::Policy};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::{Child, Launch, LaunchError, Started};
 use crate::{
@@ -25,23 +26,34 @@ enum Ask {
     Exited(u64),
 }
 
+/// Requests that a context serves at once; more are refused.
+const MOST_AT_ONCE: usize = 1024;
+
 /// Answers them.
 #[derive(Debug)]
-struct Launcher;
+struct Launcher {
+    /// One for each that is served.
+    places: Arc<Semaphore>,
+}
 
 impl Mailbox for Launcher {
     fn push(&self, context: &Context, batch: Batch) {
         for envelope in batch.into_envelopes(context) {
-            match take::<Ask>(&envelope.body) {
-                Some(ask) => {
-                    let task = serve(context.clone(), ask, envelope);
-                    context.spawn(task);
-                }
-                None => {
-                    let text = "the request does not decode";
-                    context.refuse(envelope, DeadReason::Malformed, Handled::No, text);
-                }
-            }
+            let Some(ask) = take::<Ask>(&envelope.body) else {
+                let text = "the request does not decode";
+                context.refuse(envelope, DeadReason::Malformed, Handled::No, text);
+                continue;
+            };
+            let Ok(place) = self.places.clone().try_acquire_owned() else {
+                let text = "as many launches are asked for as may be";
+                context.refuse(envelope, DeadReason::MailboxFull, Handled::No, text);
+                continue;
+            };
+            let served = serve(context.clone(), ask, envelope);
+            context.spawn(async move {
+                served.await;
+                drop(place);
+            });
         }
     }
 }
@@ -75,7 +87,8 @@ async fn serve(context: Context, ask: Ask, envelope: Envelope) {
 
 /// Binds the mailbox for launches; those above may use it.
 pub(crate) fn bind(context: &Context) {
-    context.bind_reserved(Handle::LAUNCH, Arc::new(Launcher), Policy::ParentAuthority);
+    let launcher = Launcher { places: Arc::new(Semaphore::new(MOST_AT_ONCE)) };
+    context.bind_reserved(Handle::LAUNCH, Arc::new(launcher), Policy::ParentAuthority);
 }
 
 impl Context {

@@ -1,0 +1,57 @@
+//! `actogen ca`: makes a mesh's authority, and issues identities that are brought to other machines.
+
+use std::{path::PathBuf, time::Duration};
+
+use actogen::{ContextId, Mesh};
+use clap::Subcommand;
+
+use crate::{Failure, say};
+
+/// How long an identity may be good at most, in days: longer than any machine that is not looked after.
+const MOST_DAYS: u64 = 3650;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make an authority in the folder that --mesh names
+    #[command(
+        after_help = "Example:\n  actogen --mesh ca ca init fleet.example\n\nThe folder holds the key of the whole mesh: keep it where the root runs, and nowhere else."
+    )]
+    Init {
+        /// The mesh's name, as in certificates: letters, digits, dots and dashes
+        name: String,
+    },
+    /// Issue an identity for a context, by the authority that --mesh names
+    #[command(
+        after_help = "Example:\n  actogen --mesh ca ca issue 7 --out node7\n\nBring the folder to the other machine, whose program takes it by Mesh::from_pem(\"node7\"). It holds the context's key."
+    )]
+    Issue {
+        /// The context's id; one that has not been given out
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+        /// The folder to write ca.pem, cert.pem and key.pem into
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How long the identity is good
+        #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=MOST_DAYS))]
+        days: u64,
+    },
+}
+
+pub(crate) fn run(command: Command, mesh: Option<PathBuf>) -> Result<(), Failure> {
+    let mesh = mesh.ok_or("say where the authority is: --mesh DIR, or ACTOGEN_MESH")?;
+    match command {
+        Command::Init { name } => {
+            Mesh::create_authority(&name, &mesh)?;
+            say(format_args!("the authority of {name} is in {}", mesh.display()));
+        }
+        Command::Issue { id, out, days } => {
+            let lifetime = Duration::from_secs(days * 86_400);
+            Mesh::issue(&mesh, &out, ContextId(id), lifetime)?;
+            say(format_args!(
+                "the identity of context {id} is in {}, good for {days} days",
+                out.display()
+            ));
+        }
+    }
+    Ok(())
+}
