@@ -1,21 +1,27 @@
 //! How a program begins: as the root of a tree, or as a child in one.
 
 use std::{
+    fs::File,
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket},
     process::{ExitCode, Termination},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use actogen_runtime::{
     Admission, EnrolRequest, Phase,
     launch::{
+        Carrier,
         bootstrap::{Bootstrap, LifeLine, is_child},
         cache,
     },
 };
-use actogen_transport_quic::{JoinKey, NodeIdentity, QuicOptions, enrol};
+use actogen_transport_quic::{
+    EnrolError, JoinKey, NodeIdentity, QuicOptions, TUNNEL_ENDPOINT, Tunnel, enrol,
+};
+use bytes::Bytes;
 
 use crate::{Error, builder::ContextBuilder, context::Context, mesh::Mesh};
 
@@ -143,9 +149,7 @@ fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode 
         }
     };
     let outcome = actix::System::new().block_on(async move {
-        let context = join(&bootstrap, change).await?;
-        let orphan = context.clone();
-        line.watch(ORPHAN_GRACE, move || orphan.parent_is_gone("its process is gone"));
+        let context = join(line, &bootstrap, change).await?;
         let mut phase = context.phase();
         let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
         context.shutdown().await;
@@ -160,21 +164,50 @@ fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode 
     }
 }
 
+/// How long UDP may take to show that it passes, where there is another way.
+const UDP_TRIAL: Duration = Duration::from_secs(2);
+
+/// Enrols and links back, by what may carry it. From then on the line is watched.
 async fn join(
+    line: LifeLine,
     bootstrap: &Bootstrap,
     change: impl FnOnce(ContextBuilder) -> ContextBuilder,
 ) -> Result<Context, Error> {
     let key = JoinKey::generate();
-    let request = EnrolRequest::new(bootstrap.launch, &bootstrap.secret, key.request()).encode();
-    let answer = enrol(
-        QuicOptions::dial_only(),
-        &bootstrap.endpoint,
-        &bootstrap.roots,
-        &bootstrap.mesh,
-        bootstrap.parent,
-        request.into(),
-    )
-    .await?;
+    let udp = QuicOptions::dial_only;
+    let by_udp = match bootstrap.carrier {
+        Carrier::Pipe => None,
+        Carrier::Auto => {
+            let mut trial = udp();
+            trial.handshake_time = UDP_TRIAL;
+            match enrol_over(trial, &bootstrap.endpoint, bootstrap, &key).await {
+                Ok(admission) => Some(admission),
+                Err(EnrolError::Dial(_)) => None,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        _ => Some(enrol_over(udp(), &bootstrap.endpoint, bootstrap, &key).await?),
+    };
+    let orphan = Arc::<OnceLock<Context>>::default();
+    let lost = {
+        let orphan = orphan.clone();
+        move || {
+            if let Some(context) = orphan.get() {
+                context.parent_is_gone("its process is gone");
+            }
+        }
+    };
+    let (answer, tunnel) = match by_udp {
+        Some(answer) => {
+            line.watch(ORPHAN_GRACE, lost);
+            (answer, None)
+        }
+        None => {
+            let tunnel = dig(line, bootstrap.sync, lost)?;
+            let through = udp().with_socket(tunnel.clone());
+            (enrol_over(through, TUNNEL_ENDPOINT, bootstrap, &key).await?, Some(tunnel))
+        }
+    };
     let admission = Admission::decode(&answer)
         .ok_or_else(|| Error::from("the parent's answer does not decode".to_owned()))?;
     let identity = NodeIdentity::from_enrolment(key, &admission.certificate, &bootstrap.roots)?;
@@ -189,10 +222,52 @@ async fn join(
     let builder = Context::builder()
         .limits(limits)
         .mesh(Mesh::enrolled(identity))
-        .listen(beside(&bootstrap.endpoint))
-        .incarnation(admission.incarnation)
-        .connect_to(&bootstrap.endpoint, bootstrap.parent);
-    Ok(change(builder).start().await?)
+        .incarnation(admission.incarnation);
+    let builder = match tunnel {
+        None => builder
+            .listen(beside(&bootstrap.endpoint))
+            .connect_to(&bootstrap.endpoint, bootstrap.parent),
+        Some(tunnel) => builder
+            .listen("127.0.0.1:0")
+            .quic(|options| options.uplink = Some(tunnel))
+            .connect_to(TUNNEL_ENDPOINT, bootstrap.parent),
+    };
+    let context = change(builder).start().await?;
+    let _ = orphan.set(context.clone());
+    Ok(context)
+}
+
+/// Asks for an identity; the answer is the encoded admission.
+async fn enrol_over(
+    options: QuicOptions,
+    endpoint: &str,
+    bootstrap: &Bootstrap,
+    key: &JoinKey,
+) -> Result<Bytes, EnrolError> {
+    let Bootstrap { launch, secret, roots, mesh, parent, .. } = bootstrap;
+    let request = EnrolRequest::new(*launch, secret, key.request()).encode();
+    enrol(options, endpoint, roots, mesh, *parent, request.into()).await
+}
+
+/// Opens a tunnel through the life line, which it is from then on as well.
+fn dig(
+    line: LifeLine,
+    sync: [u8; 16],
+    lost: impl FnOnce() + Send + 'static,
+) -> std::io::Result<Arc<Tunnel>> {
+    let tunnel = Arc::<Tunnel>::default();
+    let (receiver, sender) = (tunnel.clone(), tunnel.clone());
+    let receive = move |input: &mut File| {
+        // However it ends, that is the end of the line.
+        let _ = receiver.receive_from(input);
+        receiver.end();
+    };
+    let send = move |output: &mut File| {
+        let _ = sender.send_to(output);
+        sender.end();
+    };
+    line.carry(sync, receive, send, ORPHAN_GRACE, lost)?;
+    Ok(tunnel)
 }
 
 /// Where a child listens for children of its own: on the address by which it reaches its parent, which is the loopback for one on the same

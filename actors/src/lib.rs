@@ -100,7 +100,7 @@ pub use actogen_runtime::{
     dead_letters::{DeadLetter, DeadLetters},
     events::{ContextEvent, ContextEvents},
     launch::cache,
-    launch::{HostKeys, LastWords, Launch, LaunchError, Reached},
+    launch::{Carrier, HostKeys, LastWords, Launch, LaunchError, Reached},
     mailbox::StopReason,
     memory, transport,
 };

@@ -10,7 +10,7 @@ use actogen_runtime::{
     batch::Batch,
     core::{Address, ContextId, Dead, DeadReason, Handle, Handled, Incarnation, policy::Policy},
     envelope::Envelope,
-    launch,
+    launch::{self, Carrier},
     mailbox::Mailbox,
 };
 use serde::{Deserialize, Serialize};
@@ -265,6 +265,11 @@ impl Child {
     /// [`LookupError`].
     pub async fn lookup<A: RemoteActor>(&self, name: &str) -> Result<Remote<A>, LookupError> {
         self.context.lookup_in(self.child.place(), name).await
+    }
+
+    /// What carries the link to its parent.
+    pub fn carrier(&self) -> Carrier {
+        self.child.carrier()
     }
 
     /// Its parent in the tree: the context that launched it.

@@ -90,8 +90,41 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// never comes out here: the transport refuses it, and counts and logs it with its address.
     fn accept(&self) -> BoxFuture<'_, Option<Incoming>>;
 
+    /// Accepts, from now on, links and enrolments that come through a pair of pipes as well, until those end. It is for one other process,
+    /// which dials by the text that this gives.
+    ///
+    /// # Errors
+    /// Why this transport cannot.
+    fn tunnel(&self, input: PipeReader, output: PipeWriter) -> Result<Tunnelled, String> {
+        drop((input, output));
+        Err("this transport goes through no pipes".to_owned())
+    }
+
     /// Closes every link and stops accepting. Waits, within a bound, until the peers have been told.
     fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a process puts out, for a tunnel.
+pub type PipeReader = Box<dyn tokio::io::AsyncRead + Send + Unpin>;
+
+/// What a process takes in, for a tunnel.
+pub type PipeWriter = Box<dyn tokio::io::AsyncWrite + Send + Unpin>;
+
+/// What stands for the address of a peer at the other end of a pipe.
+pub const PIPE: &str = "pipe";
+
+/// A tunnel that is open.
+pub struct Tunnelled {
+    /// Where its other end dials.
+    pub endpoint: String,
+    /// Ends it at once.
+    pub cut: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for Tunnelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnelled").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 /// Somebody at the door.

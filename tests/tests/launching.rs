@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, path::Path, time::Duration};
 
-use actogen::{HostKeys, Launch, LaunchError, Reached, prelude::*};
+use actogen::{Carrier, HostKeys, Launch, LaunchError, Reached, gather, prelude::*};
 use support::{Container, Sleeper, Sshd, Stub, User, is_there, skip};
 
 actogen::test_child!();
@@ -152,7 +152,7 @@ async fn m19_sudo_takes_a_password_and_says_when_it_is_wrong(cx: Context) -> act
 
 #[actogen::test]
 async fn m20_docker_launches_in_a_container(cx: Context) -> actogen::Result<()> {
-    let Some(container) = Container::start("m20_docker") else { return Ok(()) };
+    let Some(container) = Container::start("m20_docker", "host") else { return Ok(()) };
     let child = cx.launch(Launch::docker(container.name())).await?;
     assert_eq!(child.call::<who_am_i>(()).await?.1, Some(cx.run_id()));
     let error = cx.launch(Launch::docker("actogen-no-such-container")).await.unwrap_err();
@@ -167,6 +167,52 @@ async fn m20_nsenter_launches_in_the_namespaces_of_a_process(cx: Context) -> act
     child.call::<who_am_i>(()).await?;
     let error = cx.launch(Launch::nsenter(u32::MAX >> 2)).await.unwrap_err();
     assert!(matches!(error, LaunchError::Unreachable { .. }), "{error}");
+    Ok(())
+}
+
+/// Prints what a program prints, and gives the bytes back.
+#[actogen::function]
+fn print_and_echo(bytes: Vec<u8>) -> Vec<u8> {
+    println!("a line on standard output");
+    print!("no line's end");
+    bytes
+}
+
+#[actogen::test]
+async fn a_link_goes_through_pipes_whatever_the_program_prints(cx: Context) -> actogen::Result<()> {
+    let stub = Stub::new("echo Welcome");
+    let child = cx.launch(stub.launch().carrier(Carrier::Pipe)).await?;
+    assert_eq!(child.carrier(), Carrier::Pipe);
+    for length in [0, 100, 60_000, 4_000_000] {
+        let bytes: Vec<u8> = (0..length).map(|n: usize| n as u8).collect();
+        assert_eq!(child.call::<print_and_echo>(bytes.clone()).await?, bytes, "{length} bytes");
+    }
+    // Both directions at once, far more than the pipes hold.
+    let calls = (0..32).map(|n| child.call::<print_and_echo>(vec![n; 500_000]));
+    for (n, echoed) in gather(calls).await.into_iter().enumerate() {
+        assert!(echoed?.iter().all(|&byte| usize::from(byte) == n));
+    }
+    // It can have children of its own, by UDP on its own machine and by pipes.
+    for carrier in [Carrier::Udp, Carrier::Pipe] {
+        let grandchild = cx.launch(Launch::local().carrier(carrier).via(&child)).await?;
+        assert_eq!(grandchild.carrier(), carrier);
+        grandchild.call::<who_am_i>(()).await?;
+    }
+    child.kill().await;
+    tokio::time::timeout(Duration::from_secs(15), gone(&cx, &child)).await?;
+    Ok(())
+}
+
+#[actogen::test]
+async fn a_link_falls_back_to_pipes_where_udp_does_not_pass(cx: Context) -> actogen::Result<()> {
+    let Some(container) = Container::start("a_link_falls_back", "none") else { return Ok(()) };
+    let child = cx.launch(Launch::docker(container.name())).await?;
+    assert_eq!(child.carrier(), Carrier::Pipe);
+    let (_, run, _) = child.call::<who_am_i>(()).await?;
+    assert_eq!(run, Some(cx.run_id()));
+    let refused = Launch::docker(container.name()).carrier(Carrier::Udp);
+    let error = cx.launch(refused.within(Duration::from_secs(10))).await.unwrap_err();
+    assert!(matches!(error, LaunchError::Exited { .. } | LaunchError::Timeout { .. }), "{error}");
     Ok(())
 }
 

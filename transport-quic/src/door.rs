@@ -107,7 +107,7 @@ pub(crate) struct Door {
     pub(crate) socket: quinn::Endpoint,
     pub(crate) identity: Arc<NodeIdentity>,
     pub(crate) settings: Settings,
-    server: quinn::ServerConfig,
+    pub(crate) server: quinn::ServerConfig,
     pub(crate) handshake_time: Duration,
     retry_from: usize,
     max_handshakes: usize,
@@ -164,9 +164,13 @@ impl Door {
         self.max_handshakes - self.handshakes.available_permits()
     }
 
-    /// Receives newcomers until the socket closes.
-    pub(crate) async fn stand(self: Arc<Self>, inside: mpsc::Sender<Incoming>) {
-        while let Some(newcomer) = self.socket.accept().await {
+    /// Receives newcomers at a socket, this context's own or one beside it, until that closes.
+    pub(crate) async fn stand(
+        self: Arc<Self>,
+        socket: quinn::Endpoint,
+        inside: mpsc::Sender<Incoming>,
+    ) {
+        while let Some(newcomer) = socket.accept().await {
             let remote = newcomer.remote_address();
             // Somebody who sends from made-up addresses gets an answer that costs no memory here; an honest newcomer answers it.
             if self.under_way() >= self.retry_from && newcomer.may_retry() {

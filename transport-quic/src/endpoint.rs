@@ -16,8 +16,10 @@ use std::{
 
 use actogen_core::id::ContextId;
 use actogen_runtime::transport::{
-    BoxFuture, DialError, Identity, Incoming, Invitation, Link, Transport,
+    BoxFuture, DialError, Identity, Incoming, Invitation, Link, PipeReader, PipeWriter, Transport,
+    Tunnelled,
 };
+use quinn::VarInt;
 use tokio::{
     runtime::Handle,
     sync::{Mutex, mpsc, watch},
@@ -32,6 +34,7 @@ use crate::{
     settings::{QuicOptions, Settings},
     socket::{Adapter, OnHandle, bind_udp},
     tls::{self, Verdict},
+    tunnel::{TUNNEL_ENDPOINT, Tunnel},
 };
 
 /// How long closing waits for the peers to hear of it.
@@ -84,6 +87,10 @@ pub struct QuicTransport {
     local_endpoint: Option<String>,
     advertised: Option<String>,
     incoming: Mutex<mpsc::Receiver<Incoming>>,
+    /// Whoever is let in goes through here.
+    inside: mpsc::Sender<Incoming>,
+    /// The way to the parent through a tunnel.
+    uplink: Option<(quinn::Endpoint, Arc<Settings>)>,
     closed: watch::Sender<bool>,
 }
 
@@ -115,12 +122,27 @@ impl QuicTransport {
         let (closed, _) = watch::channel(false);
         let door = Arc::new(Door::new(socket, identity, settings, server, &options));
         if listens {
-            handle.spawn(door.clone().stand(sender));
+            handle.spawn(door.clone().stand(door.socket.clone(), sender.clone()));
         }
+        let uplink = match &options.uplink {
+            Some(tunnel) => {
+                let options = QuicOptions {
+                    listen: None,
+                    uplink: None,
+                    socket: Some(tunnel.clone()),
+                    ..options.clone()
+                };
+                let settings = Settings::new(&options)?;
+                let (socket, _) = open(&options, &settings, None)?;
+                Some((socket, Arc::new(settings)))
+            }
+            None => None,
+        };
         let advertised =
             listens.then(|| options.advertise.or_else(|| local_endpoint.clone())).flatten();
         let incoming = Mutex::new(incoming);
-        Ok(Self { handle, door, local_endpoint, advertised, incoming, closed })
+        let inside = sender;
+        Ok(Self { handle, door, local_endpoint, advertised, incoming, inside, uplink, closed })
     }
 
     /// How many newcomers were not let in so far.
@@ -171,8 +193,13 @@ impl Transport for QuicTransport {
         expect: Option<ContextId>,
     ) -> BoxFuture<'_, Result<Link, DialError>> {
         let door = self.door.clone();
+        let uplink = self.uplink.clone().filter(|_| endpoint == TUNNEL_ENDPOINT);
         let dialled = self.on_runtime(async move {
             let Door { socket, settings, identity, .. } = &*door;
+            let (socket, settings) = match &uplink {
+                Some((socket, settings)) => (socket, &**settings),
+                None => (socket, settings),
+            };
             let time = door.handshake_time;
             Dial { socket, settings, endpoint, time }.link(identity, expect).await
         });
@@ -190,13 +217,47 @@ impl Transport for QuicTransport {
         })
     }
 
+    fn tunnel(&self, input: PipeReader, output: PipeWriter) -> Result<Tunnelled, String> {
+        let _runtime = self.handle.enter();
+        let tunnel = Tunnel::over(input, output);
+        let socket = quinn::Endpoint::new_with_abstract_socket(
+            self.door.settings.endpoint(),
+            Some(self.door.server.clone()),
+            Arc::new(Adapter::new(tunnel.clone())),
+            Arc::new(OnHandle(self.handle.clone())),
+        )
+        .map_err(|error| error.to_string())?;
+        let mut closed = self.closed.subscribe();
+        let standing = self.door.clone().stand(socket.clone(), self.inside.clone());
+        self.handle.spawn(async move {
+            let pipes_have_ended = tokio::select! {
+                () = standing => true,
+                _ = closed.wait_for(|closed| *closed) => false,
+            };
+            if !pipes_have_ended {
+                socket.close(VarInt::from_u32(0), b"the context is closing");
+                let _ = timeout(CLOSING_TIME, socket.wait_idle()).await;
+            }
+        });
+        Ok(Tunnelled { endpoint: TUNNEL_ENDPOINT.to_owned(), cut: Box::new(move || tunnel.end()) })
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         self.door.close();
+        if let Some((socket, _)) = &self.uplink {
+            socket.close(VarInt::from_u32(0), b"the context is closing");
+        }
         self.closed.send_replace(true);
-        let door = self.door.clone();
+        let (door, uplink) = (self.door.clone(), self.uplink.clone());
         let idle = self.on_runtime(async move {
+            let all = async {
+                door.socket.wait_idle().await;
+                if let Some((socket, _)) = &uplink {
+                    socket.wait_idle().await;
+                }
+            };
             // Those that have not acknowledged by then hear nothing, and find out by the silence.
-            let _ = timeout(CLOSING_TIME, door.socket.wait_idle()).await;
+            let _ = timeout(CLOSING_TIME, all).await;
         });
         Box::pin(async move {
             let _ = idle.await;

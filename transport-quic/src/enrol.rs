@@ -110,6 +110,11 @@ pub async fn enrol(
     // none ends soon, and its socket with it.
     let farewell = async move { drop(timeout(endpoint::CLOSING_TIME, socket.wait_idle()).await) };
     match result? {
+        // A socket that is somebody else's is used for the link next: two connections would take each other's datagrams.
+        Ok(answer) if client.socket.is_some() => {
+            farewell.await;
+            Ok(answer)
+        }
         Ok(answer) => {
             tokio::spawn(farewell);
             Ok(answer)

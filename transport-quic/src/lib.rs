@@ -78,6 +78,7 @@ mod link;
 mod settings;
 mod socket;
 mod tls;
+mod tunnel;
 
 pub use door::Refused;
 pub use endpoint::{BindError, QuicTransport};
@@ -88,3 +89,4 @@ pub use identity::{
 };
 pub use settings::{Mtu, QuicOptions};
 pub use socket::DatagramSocket;
+pub use tunnel::{TUNNEL_ENDPOINT, Tunnel};

@@ -138,7 +138,7 @@ impl Streams {
     ) -> Link {
         Link {
             peer,
-            remote: connection.remote_address().to_string(),
+            remote: crate::tunnel::describe(connection.remote_address()),
             writers: self.writers,
             readers: self.readers,
             connection: Arc::new(LinkConnection { connection, _place: place }),

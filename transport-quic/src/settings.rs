@@ -80,6 +80,9 @@ pub struct QuicOptions {
     /// Carries the datagrams instead of a UDP socket. Offload, path probing and migration are off then. The transport still accepts
     /// links only if [`listen`](Self::listen) is set; the text is what it tells others to dial.
     pub socket: Option<Arc<dyn DatagramSocket>>,
+    /// The tunnel to the parent, which is dialled as [`TUNNEL_ENDPOINT`](crate::TUNNEL_ENDPOINT); everything else goes over UDP, or the
+    /// [`socket`](Self::socket).
+    pub uplink: Option<Arc<dyn DatagramSocket>>,
     /// A peer that has not been heard for this long is lost. At least 50 ms. The smaller of both ends' holds.
     pub detection_time: Duration,
     /// How long a link may take from its first packet until all its streams are open, on either side.
@@ -107,6 +110,7 @@ impl Default for QuicOptions {
             listen: None,
             advertise: None,
             socket: None,
+            uplink: None,
             detection_time: limits.detection_time,
             handshake_time: limits.handshake_time,
             max_handshakes: limits.handshakes,

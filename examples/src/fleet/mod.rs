@@ -68,8 +68,7 @@ pub async fn run(cx: &Context) -> ExitCode {
             launch_ms: host.map(|host| host.launch_ms),
             rtt_us: rtt.map(|rtt| rtt.as_micros() as u64),
             exit,
-            // The only carrier that there is.
-            transport: host.map(|_| "udp"),
+            transport: host.map(|host| host.child.carrier().to_string()),
         });
     }
     let printed = report::print(&reports, &arguments, &tree);

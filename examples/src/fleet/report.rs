@@ -22,7 +22,7 @@ pub struct Report {
     /// The command's exit status.
     pub exit: Option<i32>,
     /// What carries its link.
-    pub transport: Option<&'static str>,
+    pub transport: Option<String>,
 }
 
 const HEAD: [&str; 7] = ["host", "id", "route", "launch", "round trip", "exit", "transport"];
@@ -37,7 +37,7 @@ impl Report {
             or_dash(self.launch_ms.map(|ms| format!("{ms} ms"))),
             or_dash(self.rtt_us.map(|us| format!("{us} us"))),
             or_dash(self.exit.map(|exit| exit.to_string())),
-            or_dash(self.transport.map(str::to_owned)),
+            or_dash(self.transport.clone()),
         ]
     }
 }
@@ -89,7 +89,7 @@ mod tests {
             launch_ms: id.map(|_| 12),
             rtt_us: None,
             exit: id.map(|_| 0),
-            transport: id.map(|_| "udp"),
+            transport: id.map(|_| "udp".to_owned()),
         };
         assert_eq!(
             table(&[report("local", Some(1)), report("ssh:far-away", None)]),

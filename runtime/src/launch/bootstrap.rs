@@ -3,13 +3,15 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::fd::AsFd,
     time::Duration,
 };
 
 use actogen_core::ContextId;
 use serde::{Deserialize, Serialize};
+
+use super::how::Carrier;
 
 /// The single argument that makes a program a child.
 pub const CHILD_ARGUMENT: &str = "actogen:child:v1";
@@ -41,6 +43,10 @@ pub struct Bootstrap {
     pub max_message: u64,
     /// The parent's detection time, in milliseconds.
     pub detection_millis: u64,
+    /// What may carry the link back.
+    pub carrier: Carrier,
+    /// What the child puts out before the first datagram, so that whatever was printed before it is told apart.
+    pub sync: [u8; 16],
 }
 
 impl std::fmt::Debug for Bootstrap {
@@ -87,6 +93,12 @@ impl Bootstrap {
     }
 }
 
+/// What begins a tunnel: a number's digits, so that no line's end is among them.
+pub(super) fn sync(number: u64) -> [u8; 16] {
+    let digits = format!("{number:016x}").into_bytes();
+    digits.try_into().expect("64 bits have 16 hexadecimal digits")
+}
+
 /// Whether this process was started as a child.
 pub fn is_child() -> bool {
     std::env::args().any(|argument| argument == CHILD_ARGUMENT)
@@ -111,13 +123,17 @@ pub fn child_arguments() -> Vec<String> {
     }
 }
 
-/// The standard input of a child, moved away from descriptor 0: first the bootstrap, then the life line.
+/// The standard input of a child, moved away from descriptor 0: first the bootstrap, then the life line. Beside it its standard output,
+/// likewise, through which a tunnel may lead.
 #[derive(Debug)]
-pub struct LifeLine(File);
+pub struct LifeLine {
+    input: File,
+    output: File,
+}
 
 impl LifeLine {
-    /// Takes standard input over, unbuffered, and puts the null device in its place, so that nothing the author's code reads or
-    /// starts can touch it.
+    /// Takes standard input and output over, unbuffered. The null device takes the place of the one, standard error that of the other, so
+    /// that nothing the author's code reads, prints or starts can touch them.
     ///
     /// # Errors
     /// What the system says.
@@ -125,7 +141,9 @@ impl LifeLine {
         let line = io::stdin().as_fd().try_clone_to_owned()?;
         let null = File::open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
-        Ok(Self(File::from(line)))
+        let output = io::stdout().as_fd().try_clone_to_owned()?;
+        rustix::stdio::dup2_stdout(io::stderr())?;
+        Ok(Self { input: File::from(line), output: File::from(output) })
     }
 
     /// Reads the bootstrap.
@@ -133,7 +151,7 @@ impl LifeLine {
     /// # Errors
     /// What the input says when it is no bootstrap.
     pub fn bootstrap(&mut self) -> io::Result<Bootstrap> {
-        Bootstrap::read(&mut self.0)
+        Bootstrap::read(&mut self.input)
     }
 
     /// Watches the line from a thread of its own: when it ends, `lost` is called, and if the process is still there after
@@ -142,14 +160,43 @@ impl LifeLine {
         let watchdog = move || {
             let mut byte = [0; 64];
             // The parent sends nothing more: whatever ends the read is the end.
-            while matches!(self.0.read(&mut byte), Ok(1..)) {}
-            lost();
-            std::thread::sleep(grace);
-            std::process::exit(113);
+            while matches!(self.input.read(&mut byte), Ok(1..)) {}
+            end_by(grace, lost);
         };
         // Without a watchdog the parent's loss is still noticed on the link.
         let _ = std::thread::Builder::new().name("actogen-life-line".into()).spawn(watchdog);
     }
+
+    /// As [`Self::watch`], with a tunnel through both pipes: `receive` reads the one until it ends, which is the end of the line, and `send`
+    /// writes to the other, each on a thread of its own. `sync` goes first.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn carry(
+        mut self,
+        sync: [u8; 16],
+        receive: impl FnOnce(&mut File) + Send + 'static,
+        send: impl FnOnce(&mut File) + Send + 'static,
+        grace: Duration,
+        lost: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        self.output.write_all(&sync)?;
+        let Self { mut input, mut output } = self;
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
+        thread("actogen-tunnel-out").spawn(move || send(&mut output))?;
+        thread("actogen-tunnel-in").spawn(move || {
+            receive(&mut input);
+            end_by(grace, lost);
+        })?;
+        Ok(())
+    }
+}
+
+/// The parent is gone: says so, and ends the process if it is still there after a while.
+fn end_by(grace: Duration, lost: impl FnOnce()) {
+    lost();
+    std::thread::sleep(grace);
+    std::process::exit(113);
 }
 
 #[cfg(test)]
@@ -166,6 +213,8 @@ mod tests {
             roots: vec![1; 500],
             max_message: 1 << 20,
             detection_millis: 10_000,
+            carrier: Carrier::Auto,
+            sync: [9; 16],
         }
     }
 

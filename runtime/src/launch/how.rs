@@ -23,6 +23,28 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// What carries the link between a child and its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Carrier {
+    /// UDP, and where that does not pass, the pipes of the tool by which the child runs.
+    Auto,
+    /// UDP, or nothing.
+    Udp,
+    /// The pipes: standard input and output of the child, as its tool passes them on.
+    Pipe,
+}
+
+impl std::fmt::Display for Carrier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Udp => "udp",
+            Self::Pipe => "pipe",
+        })
+    }
+}
+
 /// How to start a context. The constructors say by which tool; the system's own tools are used, with the user's configuration of them.
 ///
 /// Another machine needs a POSIX shell with `head`, `gzip`, `mkdir`, `mv`, `rm` and `uname`, and nothing of Actogen: the program is sent there once,
@@ -41,6 +63,7 @@ pub struct Launch {
     pub(super) environment: Vec<(String, String)>,
     pub(super) directory: Option<PathBuf>,
     pub(super) within: Duration,
+    pub(super) carrier: Carrier,
     /// Who launches it, if not whoever is asked to.
     pub(super) via: Option<Place>,
 }
@@ -50,7 +73,6 @@ impl Launch {
         // A login and, the first time, the program on its way take longer than a process.
         let seconds = if method == Method::Local { 10 } else { 30 };
         Self {
-            method,
             tool: Tool { target: target.into(), ..Tool::default() },
             password: None,
             program: None,
@@ -59,7 +81,9 @@ impl Launch {
             environment: Vec::new(),
             directory: None,
             within: Duration::from_secs(seconds),
+            carrier: if method == Method::Local { Carrier::Udp } else { Carrier::Auto },
             via: None,
+            method,
         }
     }
 
@@ -170,6 +194,13 @@ impl Launch {
     /// Which host keys ssh trusts.
     pub fn host_keys(mut self, policy: HostKeys) -> Self {
         self.tool.host_keys = policy;
+        self
+    }
+
+    /// What is to carry the link: UDP for a local process, and [`Carrier::Auto`] for all others, unless set. A local process that is to be linked by
+    /// pipes is started as by a tool: its program is put into this machine's cache.
+    pub fn carrier(mut self, carrier: Carrier) -> Self {
+        self.carrier = carrier;
         self
     }
 

@@ -31,7 +31,7 @@ mod via;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub use error::{LastWords, LaunchError, Reached};
-pub use how::Launch;
+pub use how::{Carrier, Launch};
 pub use methods::HostKeys;
 pub(crate) use via::bind;
 
@@ -39,7 +39,10 @@ use actogen_core::{ContextId, Incarnation};
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
-use crate::{builtin::Place, context::Context, enrol::EnrolRequest, events::ContextEvent};
+use crate::{
+    builtin::Place, context::Context, enrol::EnrolRequest, events::ContextEvent, link::LinkState,
+    transport::PIPE,
+};
 
 /// A process that this context has launched, or was asked to: what it may claim, and how it fares.
 #[derive(Debug)]
@@ -202,6 +205,7 @@ struct Started {
     /// Which launch of that context's it is.
     launch: u64,
     pid: u32,
+    carrier: Carrier,
 }
 
 impl From<&Child> for Place {
@@ -239,6 +243,11 @@ impl Child {
     /// The number of its process on its parent's machine, or of the tool there by which it runs.
     pub fn pid(&self) -> u32 {
         self.launched.pid
+    }
+
+    /// What carries the link to its parent.
+    pub fn carrier(&self) -> Carrier {
+        self.launched.carrier
     }
 
     /// Kills the child's process group with SIGKILL, or that of its tool, and waits until it is gone. Does nothing when it is gone already.
@@ -292,11 +301,15 @@ impl Context {
             max_message: self.max_message() as u64,
             detection_millis: u64::try_from(self.limits().detection_time.as_millis())
                 .unwrap_or(u64::MAX),
+            carrier: launch.carrier,
+            sync: bootstrap::sync(self.fresh_number()),
         };
         let mut events = self.events();
         let deadline = tokio::time::Instant::now() + launch.within;
         let outcome = match launch.method {
-            methods::Method::Local => self.start_process(number, &launch, &bootstrap).await,
+            methods::Method::Local if launch.carrier == Carrier::Udp => {
+                self.start_process(number, &launch, &bootstrap).await
+            }
             _ => self.start_by_tool(number, &launch, &bootstrap).await,
         };
         let process = match outcome {
@@ -334,7 +347,12 @@ impl Context {
         match outcome {
             Ok(Some(place)) => {
                 let parent = self.place();
-                let launched = Started { place, parent, launch: number, pid: process.pid };
+                let is_piped =
+                    |link: &Arc<LinkState>| link.peer == place.context && link.remote == PIPE;
+                let is_piped = self.child_links().iter().any(is_piped);
+                let carrier = if is_piped { Carrier::Pipe } else { Carrier::Udp };
+                let pid = process.pid;
+                let launched = Started { place, parent, launch: number, pid, carrier };
                 self.watch_process(place, &process);
                 Ok(Child { context: self.clone(), launched, process: Some(process) })
             }

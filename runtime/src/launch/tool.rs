@@ -23,7 +23,7 @@ use super::{
     methods::Method,
     stage::{self, Stage, Word},
 };
-use crate::context::Context;
+use crate::{context::Context, transport::PipeReader};
 
 /// What a login may print before the first stage answers, in bytes.
 const MOST_NOISE: usize = 64 * 1024;
@@ -190,6 +190,7 @@ impl Context {
             kind: kind.to_owned(),
             program: program.path,
             bootstrap: bootstrap.encode(),
+            sync: bootstrap.sync,
             password: how.password.clone().filter(|_| how.method == Method::Sudo),
         };
         let (started, outcome) = oneshot::channel();
@@ -272,6 +273,7 @@ impl Context {
         else {
             unreachable!("all three are pipes")
         };
+        let sync = talk.sync;
         let (prompts, mut prompted) = watch::channel(0);
         self.spawn(hear_errors(errors, heard.clone(), target.clone(), prompts));
         let talked = tokio::select! {
@@ -286,14 +288,8 @@ impl Context {
                 if let Err(Ok(process)) = tell.send(Ok(process)) {
                     process.kill();
                 }
-                self.spawn(pass_on(output, target));
-                let status = tokio::select! {
-                    status = child.wait() => status,
-                    () = heard.cut.notified() => {
-                        drop(life_line);
-                        child.wait().await
-                    }
-                };
+                let status =
+                    self.accompany(&mut child, &heard, life_line, output, sync, target).await;
                 exit.send_replace(Some(describe(status)));
                 self.0.launches.0.lock().processes.remove(&launch);
             }
@@ -303,6 +299,50 @@ impl Context {
                 }
                 let status = describe(child.wait().await);
                 let _ = tell.send(Err((failed, status)));
+            }
+        }
+    }
+}
+
+impl Context {
+    /// Goes along with a tool until it ends: passes on what its program prints, carries its datagrams if it begins to send such, and cuts its
+    /// life line when that is asked for.
+    async fn accompany(
+        &self,
+        child: &mut tokio::process::Child,
+        heard: &Heard,
+        life_line: ChildStdin,
+        output: Lines<ChildStdout>,
+        sync: [u8; 16],
+        target: String,
+    ) -> std::io::Result<std::process::ExitStatus> {
+        let (mut life_line, mut cut) = (Some(life_line), None);
+        let (begun, mut begins) = oneshot::channel();
+        self.spawn(async move {
+            // A program whose output ends without datagrams sends none.
+            if let Some(output) = pass_on_until(output, &sync, &target).await {
+                let _ = begun.send(output);
+            }
+        });
+        let mut may_begin = true;
+        loop {
+            tokio::select! {
+                status = child.wait() => return status,
+                () = heard.cut.notified() => {
+                    life_line = None;
+                    if let Some(cut) = cut.take() {
+                        let cut: Box<dyn FnOnce() + Send> = cut;
+                        cut();
+                    }
+                }
+                output = &mut begins, if may_begin => {
+                    may_begin = false;
+                    let (Ok(output), Some(input)) = (output, life_line.take()) else { continue };
+                    match self.0.transport.tunnel(output, Box::new(input)) {
+                        Ok(tunnelled) => cut = Some(tunnelled.cut),
+                        Err(why) => heard.said.lock().hear(&why),
+                    }
+                }
             }
         }
     }
@@ -319,6 +359,8 @@ struct Talk {
     program: PathBuf,
     bootstrap: Vec<u8>,
     password: Option<super::how::Password>,
+    /// What the program puts out before its datagrams.
+    sync: [u8; 16],
 }
 
 impl Talk {
@@ -461,10 +503,28 @@ fn find(bytes: &[u8], sought: &[u8]) -> Option<usize> {
     bytes.windows(sought.len()).position(|window| window == sought)
 }
 
-/// Passes on what a program prints, line by line, to this one's standard error.
-async fn pass_on(mut output: Lines<ChildStdout>, target: String) {
-    while let Some(line) = output.next().await {
-        put_out(&target, &line);
+/// Passes on what a program prints, line by line, to this one's standard error, until it begins to send datagrams: what follows is theirs.
+async fn pass_on_until(
+    mut output: Lines<ChildStdout>,
+    sync: &[u8],
+    target: &str,
+) -> Option<PipeReader> {
+    loop {
+        if let Some(at) = find(&output.buffer, sync) {
+            let rest = output.buffer.split_off(at + sync.len());
+            output.buffer.truncate(at);
+            output.ended = true;
+            while let Some(line) = output.next().await {
+                put_out(target, &line);
+            }
+            return Some(Box::new(std::io::Cursor::new(rest).chain(output.input)));
+        }
+        let has_line = output.buffer.contains(&b'\n') || output.buffer.len() >= LINE;
+        if output.ended || (has_line && output.buffer.len() >= sync.len()) {
+            put_out(target, &output.next().await?);
+        } else {
+            output.fill().await;
+        }
     }
 }
 

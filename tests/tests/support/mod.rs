@@ -201,7 +201,7 @@ impl Drop for Rule {
     }
 }
 
-/// A container without anything but a shell and what the first stage needs, on the network of this machine.
+/// A container without anything but a shell and what the first stage needs.
 pub struct Container {
     name: String,
     image: String,
@@ -212,8 +212,8 @@ const PROGRAMS: &[&str] =
     &["sh", "cat", "chmod", "env", "gzip", "head", "mkdir", "mktemp", "mv", "rm", "sleep", "uname"];
 
 impl Container {
-    /// Starts one; `None` where it cannot be, which is said.
-    pub fn start(test: &str) -> Option<Self> {
+    /// Starts one in a network of Docker's; `None` where it cannot be, which is said.
+    pub fn start(test: &str, network: &str) -> Option<Self> {
         let answers = |program: &str, arguments: &[&str]| {
             let status = Command::new(program)
                 .args(arguments)
@@ -226,7 +226,7 @@ impl Container {
             skip(test, "a Docker engine");
             return None;
         }
-        let name = format!("actogen-test-{}", std::process::id());
+        let name = format!("actogen-test-{network}-{}", std::process::id());
         let root = tempfile::tempdir().unwrap();
         for folder in ["bin", "tmp", "root", "lib", "lib64", "etc", "proc"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
@@ -271,7 +271,7 @@ impl Container {
                 "run",
                 "--detach",
                 "--network",
-                "host",
+                network,
                 "--name",
                 &container.name,
                 &container.image,
