@@ -9,7 +9,7 @@
 //! | `local` | processes on this machine |
 //! | `methods` | the tools that get elsewhere, and their command lines |
 //! | `stage` | the shell script that becomes the program there |
-//! | `tool` | the talk with both |
+//! | `tool`, `heard` | the talk with both, and what is heard of them |
 //! | `askpass` | passwords for ssh |
 //! | `cache` | programs that were sent to this machine |
 //! | `probe` | what the end of a tool says of the child |
@@ -20,6 +20,7 @@ mod askpass;
 pub mod bootstrap;
 pub mod cache;
 mod error;
+mod heard;
 mod how;
 mod local;
 mod methods;
@@ -59,7 +60,7 @@ struct Process {
     pid: u32,
     exited: watch::Receiver<Option<String>>,
     /// What a tool says.
-    heard: Option<Arc<tool::Heard>>,
+    heard: Option<Arc<heard::Heard>>,
 }
 
 impl Process {

@@ -70,7 +70,9 @@ fn an_unknown_suite_is_a_usage_error_that_lists_those_there_are() {
     assert!(output.stdout.is_empty());
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
-        errors.contains("no suite `journal`: there is local, remote, relay, mixed, calls, flood, scale"),
+        errors.contains(
+            "no suite `journal`: there is local, remote, relay, mixed, calls, flood, scale"
+        ),
         "{errors}"
     );
 }
