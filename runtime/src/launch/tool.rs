@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -27,6 +28,9 @@ use crate::context::Context;
 
 /// What a login may print before the first stage answers, in bytes.
 const MOST_NOISE: usize = 64 * 1024;
+
+/// How long the end of a tool's standard error is waited for when it has ended itself.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A program as it is sent.
 struct Program {
@@ -246,7 +250,14 @@ impl Context {
         };
         let sync = talk.sync;
         let (prompts, mut prompted) = watch::channel(0);
-        self.spawn(hear_errors(errors, heard.clone(), target.clone(), prompts));
+        let (all_heard, last_words) = oneshot::channel::<()>();
+        let hearing = hear_errors(errors, heard.clone(), target.clone(), prompts);
+        self.spawn(async move {
+            hearing.await;
+            drop(all_heard);
+        });
+        // What it said last may still lie in the pipe when it has ended; what it has left behind may hold the pipe open.
+        let last_words = async { drop(tokio::time::timeout(LAST_WORDS, last_words).await) };
         let talked = tokio::select! {
             talked = talk.hold(input, output, &heard, &mut prompted) => talked,
             // Whoever launched it has given up.
@@ -261,6 +272,7 @@ impl Context {
                 }
                 let status =
                     self.accompany(&mut child, &heard, life_line, output, sync, target).await;
+                last_words.await;
                 exit.send_replace(Some(describe(status)));
                 self.0.launches.0.lock().processes.remove(&launch);
             }
@@ -269,6 +281,7 @@ impl Context {
                     local::signal_group(pid, Signal::Kill);
                 }
                 let status = describe(child.wait().await);
+                last_words.await;
                 let _ = tell.send(Err((failed, status)));
             }
         }

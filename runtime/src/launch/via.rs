@@ -98,11 +98,25 @@ impl Context {
         parent: Place,
         launch: Launch,
     ) -> Result<Child, LaunchError> {
+        let mut events = self.events();
         let answer = self.ask_launcher(parent, &Ask::Launch(Box::new(launch))).await;
         let answer = answer.map_err(|dead| LaunchError::Via(dead.to_string()))?;
         let launched = take::<Result<Started, LaunchError>>(&answer).ok_or_else(|| {
             LaunchError::Via(format!("{} gave an answer that does not decode", parent.context))
         })??;
+        // Word of the way there comes from its parent's Router, and the answer beside that.
+        let known = async {
+            let place = launched.place;
+            while self.place_of(place.context).is_none() {
+                match events.next().await {
+                    // It may be lost again by now.
+                    Some(Ok(event)) if event.context() == place.context => return,
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(self.limits().request_time, known).await;
         Ok(Child { context: self.clone(), launched, process: None })
     }
 
