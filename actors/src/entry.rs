@@ -148,6 +148,15 @@ fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode 
             return ExitCode::from(CHILD_COULD_NOT_JOIN);
         }
     };
+    if let Some(hash) = &bootstrap.program
+        && !cache::is_own(hash)
+    {
+        cache::remove_own();
+        eprintln!(
+            "actogen: this program is not the one that was sent for; it has been removed from the cache here: launch again"
+        );
+        return ExitCode::from(CHILD_COULD_NOT_JOIN);
+    }
     let outcome = actix::System::new().block_on(async move {
         let context = join(line, &bootstrap, change).await?;
         let mut phase = context.phase();

@@ -145,6 +145,16 @@ impl Context {
     /// # Errors
     /// The dead reply; one of reason `Refused` when the mailbox answered with a failure.
     pub async fn ask(&self, to: Address, body: &[u8]) -> Result<bytes::Bytes, Dead> {
+        self.ask_within(to, body, self.limits().request_time).await
+    }
+
+    /// As [`Self::ask`], within a limit of its own.
+    pub(crate) async fn ask_within(
+        &self,
+        to: Address,
+        body: &[u8],
+        limit: Duration,
+    ) -> Result<bytes::Bytes, Dead> {
         let call = self.begin_call(to, None)?;
         match self.way(to)? {
             Way::Here(here) => {
@@ -162,7 +172,6 @@ impl Context {
                 }
             },
         }
-        let limit = self.limits().request_time;
         match tokio::time::timeout(limit, call).await {
             Ok(Outcome::Reply(bytes)) => Ok(bytes),
             Ok(Outcome::Dead(dead)) => Err(dead),

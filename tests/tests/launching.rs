@@ -7,7 +7,7 @@ mod support;
 use std::{fs, path::Path, time::Duration};
 
 use actogen::{Carrier, HostKeys, Launch, LaunchError, Reached, gather, prelude::*};
-use support::{Container, Sleeper, Sshd, Stub, User, is_there, skip};
+use support::{Container, Sleeper, Sshd, Stub, User, is_there, patient, skip};
 
 actogen::test_child!();
 
@@ -41,16 +41,27 @@ async fn m20_m24_ssh_launches_and_sends_the_program_once(cx: Context) -> actogen
     let second = cx.launch(sshd.launch()).await?;
     assert_eq!(second.parent(), cx.place());
     assert_eq!((sshd.cached().len(), inode(cached)), (1, first), "it was found by its hash");
+    // What lies there under its hash and is another program does not get far, and is sent anew.
+    let spoilt = sshd.folder().join("spoilt");
+    fs::copy(cached, &spoilt)?;
+    append(&spoilt, b"spoilt");
+    fs::rename(&spoilt, cached)?;
+    let error = cx.launch(sshd.launch()).await.unwrap_err();
+    assert!(error.to_string().contains("not the one that was sent for"), "{error}");
+    assert_eq!(sshd.cached(), Vec::<std::path::PathBuf>::new());
+    cx.launch(sshd.launch()).await?;
     // A changed program is another one.
     let changed = sshd.folder().join("changed");
     fs::copy(std::env::current_exe()?, &changed)?;
-    fs::OpenOptions::new()
-        .append(true)
-        .open(&changed)
-        .and_then(|mut file| std::io::Write::write_all(&mut file, b"changed"))?;
+    append(&changed, b"changed");
     cx.launch(sshd.launch().program(&changed)).await?;
     assert_eq!(sshd.cached().len(), 2);
     Ok(())
+}
+
+fn append(path: &Path, bytes: &[u8]) {
+    let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
 }
 
 fn inode(path: &Path) -> u64 {
@@ -121,7 +132,7 @@ async fn m20_sudo_becomes_another_user(cx: Context) -> actogen::Result<()> {
         skip("m20_sudo", "sudo, and root to call it without a password");
         return Ok(());
     }
-    let child = cx.launch(Launch::sudo("nobody")).await?;
+    let child = cx.launch(patient(Launch::sudo("nobody"))).await?;
     let (user, run, _) = child.call::<who_am_i>(()).await?;
     assert_ne!(user, 0);
     assert_eq!(run, Some(cx.run_id()));
@@ -134,10 +145,10 @@ async fn m20_sudo_becomes_another_user(cx: Context) -> actogen::Result<()> {
 async fn m19_sudo_takes_a_password_and_says_when_it_is_wrong(cx: Context) -> actogen::Result<()> {
     let Some(user) = User::add("m19_sudo_password", "open sesame") else { return Ok(()) };
     let Some(_rule) = user.may_sudo_with_password() else { return Ok(()) };
-    let first = cx.launch(Launch::sudo(user.name())).await?;
+    let first = cx.launch(patient(Launch::sudo(user.name()))).await?;
     let with = |password: &str| {
         // Not remembered from one launch to the next.
-        Launch::sudo("root").tool_argument("-k").password(password).via(&first)
+        patient(Launch::sudo("root")).tool_argument("-k").password(password).via(&first)
     };
     let child = cx.launch(with("open sesame")).await?;
     assert_eq!(child.call::<who_am_i>(()).await?.0, 0);
@@ -153,7 +164,7 @@ async fn m19_sudo_takes_a_password_and_says_when_it_is_wrong(cx: Context) -> act
 #[actogen::test]
 async fn m20_docker_launches_in_a_container(cx: Context) -> actogen::Result<()> {
     let Some(container) = Container::start("m20_docker", "host") else { return Ok(()) };
-    let child = cx.launch(Launch::docker(container.name())).await?;
+    let child = cx.launch(patient(Launch::docker(container.name()))).await?;
     assert_eq!(child.call::<who_am_i>(()).await?.1, Some(cx.run_id()));
     let error = cx.launch(Launch::docker("actogen-no-such-container")).await.unwrap_err();
     assert!(matches!(error, LaunchError::Unreachable { .. }), "{error}");
@@ -163,7 +174,7 @@ async fn m20_docker_launches_in_a_container(cx: Context) -> actogen::Result<()> 
 #[actogen::test]
 async fn m20_nsenter_launches_in_the_namespaces_of_a_process(cx: Context) -> actogen::Result<()> {
     let Some(sleeper) = Sleeper::start("m20_nsenter") else { return Ok(()) };
-    let child = cx.launch(Launch::nsenter(sleeper.pid())).await?;
+    let child = cx.launch(patient(Launch::nsenter(sleeper.pid()))).await?;
     child.call::<who_am_i>(()).await?;
     let error = cx.launch(Launch::nsenter(u32::MAX >> 2)).await.unwrap_err();
     assert!(matches!(error, LaunchError::Unreachable { .. }), "{error}");
@@ -206,13 +217,15 @@ async fn a_link_goes_through_pipes_whatever_the_program_prints(cx: Context) -> a
 #[actogen::test]
 async fn a_link_falls_back_to_pipes_where_udp_does_not_pass(cx: Context) -> actogen::Result<()> {
     let Some(container) = Container::start("a_link_falls_back", "none") else { return Ok(()) };
-    let child = cx.launch(Launch::docker(container.name())).await?;
+    let child = cx.launch(patient(Launch::docker(container.name()))).await?;
     assert_eq!(child.carrier(), Carrier::Pipe);
     let (_, run, _) = child.call::<who_am_i>(()).await?;
     assert_eq!(run, Some(cx.run_id()));
-    let refused = Launch::docker(container.name()).carrier(Carrier::Udp);
-    let error = cx.launch(refused.within(Duration::from_secs(10))).await.unwrap_err();
-    assert!(matches!(error, LaunchError::Exited { .. } | LaunchError::Timeout { .. }), "{error}");
+    // The child gives up by itself, and says why.
+    let refused = patient(Launch::docker(container.name())).carrier(Carrier::Udp);
+    let error = cx.launch(refused).await.unwrap_err();
+    assert!(matches!(error, LaunchError::Exited { .. }), "{error}");
+    assert!(error.to_string().contains("does UDP pass?"), "{error}");
     Ok(())
 }
 
@@ -251,6 +264,15 @@ async fn m19_another_kind_of_machine_takes_another_program(cx: Context) -> actog
     assert_eq!((there.as_str(), here.starts_with("Linux ")), ("Linux vax", true));
     let given = stub.launch().binary_for("Linux vax", std::env::current_exe()?);
     cx.launch(given).await?.call::<who_am_i>(()).await?;
+    Ok(())
+}
+
+#[actogen::test]
+async fn m19_a_directory_that_is_not_there_is_told(cx: Context) -> actogen::Result<()> {
+    let stub = Stub::new("");
+    let error = cx.launch(stub.launch().directory("/no/such/folder")).await.unwrap_err();
+    let LaunchError::Spawn { program, .. } = &error else { panic!("{error}") };
+    assert_eq!(program, "/no/such/folder");
     Ok(())
 }
 

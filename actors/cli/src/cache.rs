@@ -45,6 +45,10 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
                 removed += 1;
                 freed += program.bytes;
             }
+            if folder.exists() {
+                cache::remove_parts(&folder)
+                    .map_err(|error| format!("{} cannot be cleaned: {error}", folder.display()))?;
+            }
             say(format_args!("removed: {removed}, bytes freed: {freed}"));
         }
     }

@@ -45,6 +45,8 @@ pub struct Bootstrap {
     pub detection_millis: u64,
     /// What may carry the link back.
     pub carrier: Carrier,
+    /// The program's BLAKE3 hash in hexadecimal digits, where it was found by that.
+    pub program: Option<String>,
     /// What the child puts out before the first datagram, so that whatever was printed before it is told apart.
     pub sync: [u8; 16],
 }
@@ -214,6 +216,7 @@ mod tests {
             max_message: 1 << 20,
             detection_millis: 10_000,
             carrier: Carrier::Auto,
+            program: None,
             sync: [9; 16],
         }
     }

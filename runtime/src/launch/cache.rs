@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// The folder's name, in the user's folder for caches.
@@ -15,6 +15,9 @@ const FOR_ONE: &str = "actogen.";
 /// So many programs are kept, and so many bytes of them; those that were started longest ago go first.
 const MOST_PROGRAMS: usize = 16;
 const MOST_BYTES: u64 = 1 << 30;
+
+/// No program is under way for so long.
+const PART_AGE: Duration = Duration::from_secs(3600);
 
 /// A program in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +60,42 @@ pub fn list(folder: &Path) -> io::Result<Vec<Cached>> {
     Ok(cached)
 }
 
+/// Removes what is left of programs that never came whole, once nobody can be sending them any more.
+///
+/// # Errors
+/// What the system says.
+pub fn remove_parts(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_part = name.to_string_lossy().split_once('.').is_some_and(|(hash, process)| {
+            is_hash(hash) && process.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if is_part && age > PART_AGE {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the running program is the one of this hash. Where the system does not show it, it is taken to be.
+#[must_use]
+pub fn is_own(hash: &str) -> bool {
+    let Ok(mut file) = fs::File::open("/proc/self/exe") else { return true };
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut file, &mut hasher).is_ok() && hasher.finalize().to_hex().as_str() == hash
+}
+
+/// Removes the running program from the cache in which it lies, because it is not what its name says.
+pub fn remove_own() {
+    if let Ok(program) = std::env::current_exe()
+        && program.file_name().is_some_and(|name| is_hash(&name.to_string_lossy()))
+    {
+        let _ = fs::remove_file(program);
+    }
+}
+
 fn is_hash(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -78,6 +117,7 @@ pub fn tidy_own() {
             let _ = file.set_modified(SystemTime::now());
         }
         let _ = keep_within(folder, &program, MOST_PROGRAMS, MOST_BYTES);
+        let _ = remove_parts(folder);
     }
 }
 
@@ -98,8 +138,6 @@ fn keep_within(folder: &Path, own: &Path, programs: usize, bytes: u64) -> io::Re
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn put(folder: &Path, digit: char, bytes: usize, age: u64) -> PathBuf {
@@ -125,6 +163,21 @@ mod tests {
         let left: Vec<_> = list(folder).unwrap().into_iter().map(|cached| cached.path).collect();
         assert_eq!(left, [new, own]);
         assert!(folder.join("note").exists());
+    }
+
+    #[test]
+    fn m24_what_never_came_whole_is_removed_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = |process: &str, age: Duration| {
+            let path = folder.path().join(format!("{}.{process}", "a".repeat(64)));
+            let file = fs::File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let (old, new) = (part("12", PART_AGE * 2), part("13", Duration::ZERO));
+        let other = part("txt", PART_AGE * 2);
+        remove_parts(folder.path()).unwrap();
+        assert_eq!((old.exists(), new.exists(), other.exists()), (false, true, true));
     }
 
     #[test]

@@ -229,7 +229,7 @@ pub(super) fn diagnose(tool: &str, target: &str, status: &str, said: LastWords) 
         LaunchError::Password { tool, target, said }
     } else if any(LOGIN) {
         LaunchError::Login { tool, target, said }
-    } else if any(UNREACHABLE) {
+    } else if any(UNREACHABLE) && !any(NO_SHELL) {
         LaunchError::Unreachable { tool, target, said }
     } else {
         LaunchError::NoStage { tool, target, status: status.to_owned(), said }
@@ -263,6 +263,9 @@ const LOGIN: &[&str] = &[
     "operation not permitted",
     "authentication required",
 ];
+
+/// It was reached, and has no shell.
+const NO_SHELL: &[&str] = &["executable file not found"];
 
 const UNREACHABLE: &[&str] = &[
     "connection refused",
@@ -319,6 +322,7 @@ mod tests {
             ("Error response from daemon: container 12 is not running", "Unreachable"),
             ("nsenter: cannot open /proc/99999/ns/net: No such file or directory", "Unreachable"),
             ("This account is currently not available.", "NoStage"),
+            ("exec: \"sh\": executable file not found in $PATH: unknown", "NoStage"),
         ] {
             assert_eq!(kind(line), expected, "{line}");
         }

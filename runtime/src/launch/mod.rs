@@ -303,6 +303,7 @@ impl Context {
             detection_millis: u64::try_from(self.limits().detection_time.as_millis())
                 .unwrap_or(u64::MAX),
             carrier: launch.carrier,
+            program: None,
             sync: bootstrap::sync(self.fresh_number()),
         };
         let mut events = self.events();
@@ -341,6 +342,12 @@ impl Context {
             place = tokio::time::timeout_at(deadline, reached) => place,
             status = process.exited() => {
                 self.0.launches.close(number);
+                if let (stage::NO_DIRECTORY, Some(directory)) = (&*status, &launch.directory) {
+                    return Err(LaunchError::Spawn {
+                        program: directory.display().to_string(),
+                        why: "it is no directory there that can be entered".to_owned(),
+                    });
+                }
                 return Err(LaunchError::Exited { status, said: process.said() });
             }
         };

@@ -20,6 +20,9 @@ const LONGEST: usize = 1024;
 /// The exit status of a first stage that could not put the program into the cache.
 pub(super) const NOT_SHIPPED: &str = "exit status 77";
 
+/// The exit status of one that could not enter the directory.
+pub(super) const NO_DIRECTORY: &str = "exit status 76";
+
 /// What a launch puts into its first stage.
 pub(super) struct Stage<'a> {
     /// The program's hash in hexadecimal digits.

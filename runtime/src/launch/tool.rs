@@ -92,12 +92,13 @@ impl Context {
             None => local::running_program()?,
         };
         let kind_here = stage::kind_here();
-        match self.try_tool(launch, how, bootstrap, here, &kind_here).await {
+        let deadline = Instant::now() + how.within;
+        match self.try_tool(launch, how, bootstrap, here, &kind_here, deadline).await {
             Err(LaunchError::Architecture { there, target, here }) => {
                 let Some((_, other)) = how.binaries.iter().find(|(kind, _)| *kind == there) else {
                     return Err(LaunchError::Architecture { there, target, here });
                 };
-                self.try_tool(launch, how, bootstrap, other.clone(), &there).await
+                self.try_tool(launch, how, bootstrap, other.clone(), &there, deadline).await
             }
             outcome => outcome,
         }
@@ -110,8 +111,8 @@ impl Context {
         bootstrap: &Bootstrap,
         program: PathBuf,
         kind: &str,
+        deadline: Instant,
     ) -> Result<Process, LaunchError> {
-        let deadline = Instant::now() + how.within;
         let program = Program::read(program).await?;
         let tool = how.tool.path.clone().unwrap_or_else(|| how.method.program().to_owned());
         let target = how.method.place(&how.tool);
@@ -156,6 +157,9 @@ impl Context {
         };
         command
             .args(arguments)
+            // What it says is read.
+            .env("LC_MESSAGES", "C")
+            .env("LANGUAGE", "C")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -164,7 +168,8 @@ impl Context {
             mark,
             kind: kind.to_owned(),
             program: program.path,
-            bootstrap: bootstrap.encode(),
+            bootstrap: Bootstrap { program: Some(program.hash.clone()), ..bootstrap.clone() }
+                .encode(),
             sync: bootstrap.sync,
             password: how.password.clone().filter(|_| how.method == Method::Sudo),
         };

@@ -1,6 +1,6 @@
 //! Launches that another context is asked for: that one is the parent then (protocol rule 29).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actogen_core::{Dead, DeadReason, Handle, Handled, policy::Policy};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,9 @@ impl Context {
         launch: Launch,
     ) -> Result<Child, LaunchError> {
         let mut events = self.events();
-        let answer = self.ask_launcher(parent, &Ask::Launch(Box::new(launch))).await;
+        // It ends by itself; the rest is for the way.
+        let limit = launch.within + self.limits().request_time;
+        let answer = self.ask_launcher(parent, &Ask::Launch(Box::new(launch)), limit).await;
         let answer = answer.map_err(|dead| LaunchError::Via(dead.to_string()))?;
         let launched = take::<Result<Started, LaunchError>>(&answer).ok_or_else(|| {
             LaunchError::Via(format!("{} gave an answer that does not decode", parent.context))
@@ -120,9 +122,14 @@ impl Context {
         Ok(Child { context: self.clone(), launched, process: None })
     }
 
-    async fn ask_launcher(&self, place: Place, ask: &Ask) -> Result<bytes::Bytes, Dead> {
+    async fn ask_launcher(
+        &self,
+        place: Place,
+        ask: &Ask,
+        limit: Duration,
+    ) -> Result<bytes::Bytes, Dead> {
         let body = postcard::to_extend(ask, Vec::new()).expect("a request has a form in postcard");
-        self.ask(place.address(Handle::LAUNCH), &body).await
+        self.ask_within(place.address(Handle::LAUNCH), &body, limit).await
     }
 }
 
@@ -130,13 +137,15 @@ impl Child {
     pub(super) async fn kill_there(&self) {
         let Started { parent, launch, .. } = self.launched;
         // A parent that is lost has taken its children along.
-        let _ = self.context.ask_launcher(parent, &Ask::Kill(launch)).await;
+        let limit = self.context.limits().request_time;
+        let _ = self.context.ask_launcher(parent, &Ask::Kill(launch), limit).await;
     }
 
     pub(super) async fn exited_there(&self) -> String {
         let Started { parent, launch, .. } = self.launched;
         loop {
-            match self.context.ask_launcher(parent, &Ask::Exited(launch)).await {
+            let limit = self.context.limits().request_time;
+            match self.context.ask_launcher(parent, &Ask::Exited(launch), limit).await {
                 Ok(answer) => match take::<Option<String>>(&answer) {
                     Some(Some(status)) => return status,
                     Some(None) => {}

@@ -18,6 +18,11 @@ use tempfile::TempDir;
 /// No wait is longer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A launch with time to send a program that is not optimized, on a slow machine.
+pub fn patient(launch: Launch) -> Launch {
+    launch.within(Duration::from_secs(120))
+}
+
 /// Says that a test is skipped, past the harness; where everything must run it is a failure.
 pub fn skip(test: &str, needs: &str) {
     assert!(std::env::var_os("ACTOGEN_REQUIRE_ALL").is_none(), "{test} needs {needs}");
@@ -122,7 +127,7 @@ impl Sshd {
 
     /// A launch there by the host keys of this file, untouched by the user's own configuration.
     pub fn launch_trusting(&self, known: &str) -> Launch {
-        Launch::ssh("127.0.0.1")
+        patient(Launch::ssh("127.0.0.1"))
             .port(self.port)
             .tool_argument("-F/dev/null")
             .tool_argument(format!("-oUserKnownHostsFile={known}"))
@@ -352,6 +357,7 @@ impl Stub {
     }
 
     pub fn launch(&self) -> Launch {
-        Launch::ssh("there").tool(self.folder.path().join("ssh").display().to_string())
+        let tool = self.folder.path().join("ssh").display().to_string();
+        patient(Launch::ssh("there")).tool(tool)
     }
 }
