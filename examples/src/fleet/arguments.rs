@@ -17,7 +17,7 @@ use super::hop::Way;
     after_help = "Example:\n  fleet --on local --on ssh:db1 --on ssh:db1/sudo:root --tree -- uname -a\n\nExit status: 0 when the command succeeded everywhere, 1 when not, 2 when fleet was misused."
 )]
 pub struct Arguments {
-    /// A host: METHOD[:TARGET], with a slash before each further hop
+    /// A host: a method with its target behind a colon, and a slash before each further hop
     #[arg(long, value_name = "WAY", required = true)]
     pub on: Vec<Way>,
     /// Show the tree of contexts
