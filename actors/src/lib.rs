@@ -48,6 +48,7 @@
 //! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
 //! | [`Function`], [`Functions`], [`Chain`] | functions that others call, by `#[actogen::function]` |
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
+//! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
@@ -63,6 +64,7 @@ mod actor;
 mod address;
 mod brief;
 mod builder;
+mod channel;
 mod context;
 #[cfg(feature = "quic")]
 mod entry;
@@ -111,6 +113,7 @@ pub use crate::{
     actor::RemoteActor,
     address::{Remote, RemoteRecipient},
     builder::ContextBuilder,
+    channel::{CHANNEL_QUEUE, Item, Key, ReceiveError, Receiver, Select, Sender},
     context::{BindError, Context, Down, LookupError, Watch},
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},

@@ -57,6 +57,20 @@ impl<M> SendError<M> {
         }
     }
 
+    /// The same error with another message, made of the one that has not left.
+    pub fn map<N>(self, change: impl FnOnce(M) -> N) -> SendError<N> {
+        match self {
+            Self::Full(message) => SendError::Full(change(message)),
+            Self::Unsent(message, dead) => SendError::Unsent(change(message), dead),
+            Self::Unattached(message) => SendError::Unattached(change(message)),
+            Self::Unencodable(message, error) => SendError::Unencodable(change(message), error),
+            Self::Dead(dead) => SendError::Dead(dead),
+            Self::Failed(text) => SendError::Failed(text),
+            Self::BadAnswer(error) => SendError::BadAnswer(error),
+            Self::Timeout(limit) => SendError::Timeout(limit),
+        }
+    }
+
     /// The message, when it has not left.
     pub fn into_message(self) -> Option<M> {
         match self {

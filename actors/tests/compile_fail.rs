@@ -5,3 +5,9 @@
 fn compile_fail() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
+
+/// A receiver is moved into its select, so that none is added twice, and no select into itself.
+#[test]
+fn m14_what_is_added_twice_or_into_itself_is_refused() {
+    trybuild::TestCases::new().compile_fail("tests/ui/select/*.rs");
+}

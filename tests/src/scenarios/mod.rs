@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod calls;
+pub mod channels;
 pub mod congestion;
 pub mod forgery;
 pub mod handlers;
@@ -53,6 +54,18 @@ macro_rules! conformance {
             m13_chains_leave_nothing_behind,
             m13_a_call_given_up_fails_its_chain,
             an_unknown_function_is_named_with_what_there_is,
+        );
+        $crate::tests_of!($fabric, channels:
+            m14_values_come_in_their_order_near_and_far,
+            m14_a_sender_ends_the_channel_behind_its_values,
+            m14_a_receiver_ends_with_the_context_that_it_hangs_on,
+            m14_what_is_sent_to_a_closed_receiver_is_dead,
+            m14_a_receiver_that_takes_nothing_holds_its_senders_back,
+            m14_an_empty_select_gives_nothing,
+            m14_a_select_keeps_the_order_of_arrival,
+            m14_a_select_in_a_select_gives_what_comes_there,
+            m14_a_select_waits_for_no_longer_than_it_is_told,
+            m14_a_member_that_has_ended_is_none_any_more,
         );
         $crate::tests_of!($fabric, congestion:
             one_that_stops_reading_holds_its_own_senders_alone,
