@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, function, spawn};
+use crate::{context::Context, function, service, spawn};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -158,13 +158,16 @@ impl ContextBuilder {
         let runtime = self.runtime;
         let (door, requests) = spawn::door();
         let (functions, calls) = function::door();
+        let (services, service_calls) = service::door();
         let runtime = runtime.prepare(move |context| {
             door(context);
             functions(context);
+            services(context);
         });
         let context = Context::over(runtime.start().await?);
         spawn::serve(&context, requests);
         function::serve(&context, calls);
+        service::serve(&context, service_calls);
         Ok(context)
     }
 }

@@ -47,6 +47,7 @@
 //! | [`RemoteMessage`], [`RemoteActor`] | what travels, and what can be reached |
 //! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
 //! | [`Function`], [`Functions`], [`Chain`] | functions that others call, by `#[actogen::function]` |
+//! | [`Service`], [`macro@service`] | services, started on first use, with a policy for each method |
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them |
@@ -84,11 +85,12 @@ mod respond;
 mod scratch;
 mod send;
 mod send_error;
+mod service;
 mod spawn;
 mod turn;
 mod values;
 
-pub use actogen_macros::{RemoteActor, RemoteMessage, function};
+pub use actogen_macros::{RemoteActor, RemoteMessage, function, service};
 #[cfg(feature = "quic")]
 pub use actogen_macros::{main, test};
 pub use actogen_runtime::{
@@ -121,6 +123,7 @@ pub use crate::{
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     send::{Request, Tell},
     send_error::SendError,
+    service::{Offered, Service, ServiceError, ServiceIn},
     spawn::{Child, Spawn, SpawnError},
 };
 #[cfg(feature = "quic")]
@@ -154,8 +157,9 @@ pub mod __private {
     pub use crate::entry::{run_main, run_test, test_child};
     pub use crate::{
         actor::{Attach, no_duplicate_tags},
-        function::{Fallible, Registered, Run},
+        function::{Callable, Failure, Fallible, Registered, Run},
         message::Body,
+        service::{Method, Mode, RegisteredMethod, RegisteredService, Serving},
         spawn::Spawnable,
         turn::{Envelope, Turn, deliver, deliver_inbound, unknown},
     };

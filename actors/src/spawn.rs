@@ -226,6 +226,11 @@ impl Child {
         Self { context, child, functions }
     }
 
+    /// The context that asked for it.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Its functions.
     pub fn functions(&self) -> &Functions {
         &self.functions

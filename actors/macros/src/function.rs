@@ -99,12 +99,15 @@ fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream>
 
         const _: () = {
             #[automatically_derived]
-            impl #facade::Function for #ident {
+            impl #facade::__private::Callable for #ident {
                 const NAME: &'static str = #name;
                 const TAG: #facade::Tag = #facade::Tag::new(#tag);
                 type Arguments = #arguments;
                 type Output = #output;
+            }
 
+            #[automatically_derived]
+            impl #facade::Function for #ident {
                 #[allow(unused_variables, clippy::unit_arg, clippy::let_unit_value)]
                 fn run(context: #facade::Context, #pattern: Self::Arguments) -> #facade::__private::Run<Self::Output> {
                     #run
@@ -117,7 +120,7 @@ fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream>
 }
 
 /// The type of a call's value, and how what the function returns becomes the outcome of the call.
-fn returned<'a>(
+pub(crate) fn returned<'a>(
     facade: &'a Facade,
     output: &ReturnType,
 ) -> (TokenStream, impl Fn(TokenStream) -> TokenStream + 'a) {
@@ -149,7 +152,7 @@ fn is_context(first: &Type) -> bool {
 }
 
 /// The last name of a type's path; nothing for other types.
-fn last_name(of: &Type) -> String {
+pub(crate) fn last_name(of: &Type) -> String {
     match of {
         Type::Path(path) => {
             path.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default()
@@ -158,7 +161,7 @@ fn last_name(of: &Type) -> String {
     }
 }
 
-fn argument_types(signature: &Signature) -> syn::Result<Vec<Type>> {
+pub(crate) fn argument_types(signature: &Signature) -> syn::Result<Vec<Type>> {
     let own = |argument: &FnArg| match argument {
         FnArg::Receiver(receiver) => Err(syn::Error::new_spanned(
             receiver,
@@ -179,7 +182,7 @@ fn argument_types(signature: &Signature) -> syn::Result<Vec<Type>> {
     signature.inputs.iter().map(own).collect()
 }
 
-fn refuse_signature(signature: &Signature, blocking: bool) -> syn::Result<()> {
+pub(crate) fn refuse_signature(signature: &Signature, blocking: bool) -> syn::Result<()> {
     if !signature.generics.params.is_empty() || signature.generics.where_clause.is_some() {
         return Err(syn::Error::new_spanned(
             &signature.generics,

@@ -65,6 +65,7 @@ mod entry;
 mod function;
 mod message;
 mod name;
+mod service;
 mod tag;
 
 use proc_macro::TokenStream;
@@ -189,6 +190,48 @@ pub fn remote_actor(input: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {
     function::function(arguments.into(), item.into()).into()
+}
+
+/// Makes methods of a service ones that other contexts can call.
+///
+/// It stands on an `impl` block of a type that implements `actogen::Service`. Methods marked `#[method(policy = ...)]` take `&self` and
+/// arguments that travel; parameters of type `Context` and `Origin` in front of those are no arguments, but the context where the
+/// service lives, and who calls. A method that returns a `Result` may fail with any error; its causes travel with it.
+///
+/// ```ignore
+/// #[actogen::service(name = "demo.Counter")]
+/// impl Counter {
+///     #[method(policy = anyone, serialized)]
+///     async fn add(&self, n: i64) -> i64 { ... }
+/// }
+///
+/// let sum = child.service::<Counter>().add(3).await?;
+/// ```
+///
+/// # Keys
+///
+/// | key | default | meaning |
+/// |---|---|---|
+/// | `name = "area.Name"` | the type's name | what callers know it by |
+/// | `version = 1` | `1` | raise it when older callers could not call it any more |
+/// | `start = policy` | `parent_authority` | whose call may start it |
+/// | `crate = path` | `::actogen` | where the facade is |
+///
+/// Of `#[method(...)]`:
+///
+/// | key | meaning |
+/// |---|---|
+/// | `policy = ...` | who may call it; must be given: `anyone`, `parent_authority`, `immediate_child`, `only_self`, or a function that gives an `actogen::Policy` |
+/// | `serialized` | its calls, and those of the service's other serialized methods, run one after the other |
+/// | `deduplicated` | calls with equal arguments that come while one runs share its outcome |
+///
+/// # Errors
+///
+/// A method without a policy, with generics, `&mut self` or borrowed arguments is refused. Arguments and value must be `Serialize`,
+/// `DeserializeOwned`, `Send` and `'static`.
+#[proc_macro_attribute]
+pub fn service(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    service::service(arguments.into(), item.into()).into()
 }
 
 /// Runs `async fn main` in a context, and makes the binary able to be its own child process.

@@ -15,7 +15,7 @@ use actogen_runtime::{
 };
 
 use super::{
-    Chain, Function,
+    Callable, Chain, Function,
     callee::{Callee, CallsHeld, Count, GiveUp, Invoke, Link, Outcome},
     failure::CallError,
 };
@@ -31,7 +31,7 @@ use crate::{
 /// A call that has been sent, or waits for room. It resolves to what the function gives, or to why there is nothing. Dropping it gives the
 /// call up: a function that has not begun is not run, and an asynchronous one that has is dropped where it waits.
 #[must_use = "a call that is not awaited is given up; `call_no_reply` waits for nothing"]
-pub struct FunctionCall<F: Function> {
+pub struct FunctionCall<F: Callable> {
     state: State,
     context: ContextId,
     _function: PhantomData<fn() -> F>,
@@ -54,8 +54,8 @@ struct Cord {
     link: Option<Link>,
 }
 
-impl<F: Function> FunctionCall<F> {
-    pub(super) fn begin(
+impl<F: Callable> FunctionCall<F> {
+    pub(crate) fn begin(
         callee: &Remote<Callee>,
         arguments: &F::Arguments,
         link: Option<Link>,
@@ -102,7 +102,7 @@ impl<F: Function> FunctionCall<F> {
     }
 }
 
-fn encode<F: Function>(arguments: &F::Arguments) -> Result<Vec<u8>, CallError> {
+fn encode<F: Callable>(arguments: &F::Arguments) -> Result<Vec<u8>, CallError> {
     let mut encoded = Vec::new();
     match arguments.encode(Codec::Postcard, &mut encoded) {
         Ok(()) => Ok(encoded),
@@ -110,9 +110,9 @@ fn encode<F: Function>(arguments: &F::Arguments) -> Result<Vec<u8>, CallError> {
     }
 }
 
-impl<F: Function> Unpin for FunctionCall<F> {}
+impl<F: Callable> Unpin for FunctionCall<F> {}
 
-impl<F: Function> Future for FunctionCall<F> {
+impl<F: Callable> Future for FunctionCall<F> {
     type Output = Result<F::Output, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Self::Output> {
@@ -149,7 +149,7 @@ impl Cord {
     }
 }
 
-impl<F: Function> Drop for FunctionCall<F> {
+impl<F: Callable> Drop for FunctionCall<F> {
     fn drop(&mut self) {
         if let State::Asked { request, by } = std::mem::replace(&mut self.state, State::Done) {
             // First, so that a request which has not left never leaves.
@@ -159,7 +159,7 @@ impl<F: Function> Drop for FunctionCall<F> {
     }
 }
 
-impl<F: Function> fmt::Debug for FunctionCall<F> {
+impl<F: Callable> fmt::Debug for FunctionCall<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "FunctionCall<{}>(in {})", F::NAME, self.context)
     }

@@ -1,8 +1,8 @@
-//! The actor that every context has under CALL_FUNCTION: it runs what is called, keeps chains in order, and ends what is given up.
+//! The actor that every context has under CALL_FUNCTION, and another under CALL_SERVICE: it runs what is called, keeps chains in order, and ends what is given up.
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     rc::Rc,
     sync::{Arc, OnceLock},
 };
@@ -10,7 +10,10 @@ use std::{
 use actix::{Context as ActixContext, Handler, ResponseActFuture, WrapFuture, fut::ActorFutureExt};
 use actogen_runtime::{
     Phase,
-    core::{ContextId, Handle, policy::Policy},
+    core::{
+        ContextId, Handle,
+        policy::{Origin, Policy},
+    },
     events::ContextEvent,
     mailbox::{Mailbox, StopReason},
 };
@@ -19,7 +22,7 @@ use futures_util::future::{AbortHandle, Abortable};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Later, Registered, Run,
+    Later, Run,
     failure::Failure,
     row::{Row, Turn},
 };
@@ -35,7 +38,7 @@ pub(super) type Outcome = Result<Bytes, Failure>;
 
 /// Where a call stands in a chain of its caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Link {
+pub(crate) struct Link {
     pub(super) chain: u64,
     /// The first call of a chain has the number 0.
     pub(super) number: u64,
@@ -129,6 +132,12 @@ impl Held {
     }
 }
 
+/// What a callee can be called by.
+pub(crate) trait Table {
+    /// Begins what has this tag, for whoever calls.
+    fn begin(&self, context: &Context, origin: &Origin, tag: u64, arguments: &Bytes) -> Run<Bytes>;
+}
+
 /// Runs what is called.
 #[derive(RemoteActor)]
 #[remote(
@@ -139,8 +148,7 @@ impl Held {
 )]
 pub(crate) struct Callee {
     context: Context,
-    /// By tag; nothing for a name that two functions have.
-    functions: HashMap<u64, Option<&'static Registered>>,
+    table: Box<dyn Table>,
     held: Rc<RefCell<Held>>,
 }
 
@@ -155,36 +163,13 @@ impl actix::Actor for Callee {
 }
 
 impl Callee {
-    fn new(context: Context) -> Self {
-        let mut functions = HashMap::new();
-        for registered in inventory::iter::<Registered> {
-            functions
-                .entry(registered.tag.get())
-                .and_modify(|function| *function = None)
-                .or_insert(Some(registered));
-        }
-        Self { context, functions, held: Rc::default() }
-    }
-
     fn count(&self) -> CallsHeld {
         let held = self.held.borrow();
         CallsHeld { calls: held.under_way, chains: held.rows.len() }
     }
 
-    /// Begins a call of the author's function.
-    fn begin(&self, function: u64, arguments: &[u8]) -> Run<Bytes> {
-        match self.functions.get(&function) {
-            Some(Some(registered)) => (registered.run)(&self.context, arguments),
-            Some(None) => Run::Now(Err(Failure::Ambiguous)),
-            None => {
-                let mut known: Vec<_> = inventory::iter::<Registered>
-                    .into_iter()
-                    .map(|registered| registered.name.to_owned())
-                    .collect();
-                known.sort();
-                Run::Now(Err(Failure::Unknown(known)))
-            }
-        }
+    fn begin(&self, origin: &Origin, invoke: &Invoke) -> Run<Bytes> {
+        self.table.begin(&self.context, origin, invoke.function, &invoke.arguments)
     }
 
     /// Goes on with a call that has not ended yet, until it has, or is given up.
@@ -218,6 +203,7 @@ impl Callee {
         &self,
         key: (ContextId, u64),
         turn: Turn,
+        origin: Origin,
         invoke: Invoke,
     ) -> ResponseActFuture<Self, Outcome> {
         let wait: Later<Bytes> = Box::pin(async move {
@@ -231,7 +217,7 @@ impl Callee {
                         _: &mut _|
               -> ResponseActFuture<Self, Outcome> {
             let run = match turn {
-                Ok(_) => callee.begin(invoke.function, &invoke.arguments),
+                Ok(_) => callee.begin(&origin, &invoke),
                 Err(failure) => Run::Now(Err(failure)),
             };
             match run {
@@ -272,10 +258,10 @@ impl Handler<Inbound<Invoke>> for Callee {
         let ending = Ending { caller, link, quiet };
         let turn = link.map(|link| self.held.borrow_mut().enter(caller, link)).transpose();
         let run = match turn.map(Option::flatten) {
-            Ok(None) => self.begin(invoke.function, &invoke.arguments),
+            Ok(None) => self.begin(&origin, &invoke),
             Ok(Some(turn)) => {
                 let held = self.held.clone();
-                let future = self.go_on_in_turn(key, turn, invoke);
+                let future = self.go_on_in_turn(key, turn, origin, invoke);
                 return Given::Later(Box::pin(future.map(move |outcome, _, _| {
                     Self::end(&held, &ending, &outcome);
                     outcome
@@ -332,14 +318,17 @@ impl Handler<Count> for Callee {
     }
 }
 
-/// Where a context's functions are called, to be opened before anybody can reach it, and what comes in by it.
-pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static, Calls) {
+/// Where something is called in a context, to be opened before anybody can reach it, and what comes in by it.
+pub(crate) fn door(
+    handle: Handle,
+    policy: Policy,
+) -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static, Calls) {
     let calls = Calls(Arc::default());
     let opened = calls.0.clone();
     let open = move |context: &actogen_runtime::Context| {
         let intake = Intake::new::<Callee>(context.clone());
-        context.bind_reserved(Handle::CALL_FUNCTION, intake.clone(), Policy::ParentAuthority);
-        intake.bound_as(Handle::CALL_FUNCTION);
+        context.bind_reserved(handle, intake.clone(), policy);
+        intake.bound_as(handle);
         let _ = opened.set(intake);
     };
     (open, calls)
@@ -350,9 +339,9 @@ pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static
 pub(crate) struct Calls(Arc<OnceLock<Arc<Intake>>>);
 
 /// Runs what is called, on the thread that calls this, until the context ends.
-pub(crate) fn serve(context: &Context, Calls(intake): Calls) {
+pub(crate) fn serve(context: &Context, Calls(intake): Calls, table: Box<dyn Table>) {
     let Some(intake) = intake.get().cloned() else { return };
-    let callee = Callee::new(context.clone());
+    let callee = Callee { context: context.clone(), table, held: Rc::default() };
     let held = callee.held.clone();
     context.attend(callee, intake.clone());
     let (mut phase, mut events) = (context.phase(), context.events());

@@ -42,10 +42,10 @@ pub(super) fn catch<T>(function: impl FnOnce() -> Result<T, Failure>) -> Result<
 }
 
 /// A future whose panics are failures.
-pub(super) struct Caught<F>(Pin<Box<F>>);
+pub(crate) struct Caught<F>(Pin<Box<F>>);
 
 impl<F> Caught<F> {
-    pub(super) fn new(future: F) -> Self {
+    pub(crate) fn new(future: F) -> Self {
         Self(Box::pin(future))
     }
 }

@@ -32,10 +32,16 @@ pub enum Failure {
     Ended(String),
     /// The context holds as many chains as it may.
     TooManyChains(u64),
+    /// The caller may not do this: a policy's refusal, in words.
+    Refused(String),
+    /// The service could not be started; its text, and those of its causes.
+    NotStarted(Vec<String>),
+    /// The program there has no such method; these are the services that it has.
+    UnknownMethod(Vec<String>),
 }
 
 impl Failure {
-    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
         let (mut texts, mut next) = (Vec::new(), Some(error));
         while let Some(error) = next
             && texts.len() < CAUSES
@@ -71,6 +77,16 @@ impl Failure {
             Self::TooManyChains(most) => unrun(format!(
                 "it holds {most} chains of callers, as many as it may: drop those that are done"
             )),
+            Self::Refused(why) => CallError::Refused { function, context, why },
+            Self::NotStarted(texts) => {
+                unrun(format!("its service did not start: {}", texts.join(": ")))
+            }
+            Self::UnknownMethod(known) => {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                unrun(format!(
+                    "its program has no such method; it has the services: {known}. Is the method marked `#[method]`, and its crate used in the program there?"
+                ))
+            }
         }
     }
 }
@@ -89,6 +105,11 @@ impl fmt::Display for Failure {
             Self::GivenUp => f.write_str("it was given up"),
             Self::Ended(why) => f.write_str(why),
             Self::TooManyChains(most) => write!(f, "{most} chains are held, as many as may"),
+            Self::Refused(why) => f.write_str(why),
+            Self::NotStarted(texts) => {
+                write!(f, "its service did not start: {}", texts.join(": "))
+            }
+            Self::UnknownMethod(_) => f.write_str("this program has no such method"),
         }
     }
 }
@@ -158,6 +179,16 @@ pub enum CallError {
         /// Where it was called.
         context: ContextId,
         /// Why not.
+        why: String,
+    },
+    /// A policy refused it.
+    #[error("`{function}` was refused by {context}: {why}")]
+    Refused {
+        /// The function.
+        function: &'static str,
+        /// Where it was called.
+        context: ContextId,
+        /// Which policy, and whom.
         why: String,
     },
     /// The function has returned, and its value has no encoded form.
@@ -231,7 +262,7 @@ impl CallError {
             | Self::Panicked { .. }
             | Self::Unencodable { .. }
             | Self::BadAnswer { .. } => Handled::Yes,
-            Self::Unrun { .. } | Self::Arguments { .. } => Handled::No,
+            Self::Unrun { .. } | Self::Refused { .. } | Self::Arguments { .. } => Handled::No,
             Self::Dead { dead, .. } => dead.handled,
             Self::Timeout { .. } => Handled::Maybe,
         }
@@ -241,6 +272,7 @@ impl CallError {
     pub fn reason(&self) -> Option<DeadReason> {
         match self {
             Self::Dead { dead, .. } => Some(dead.reason),
+            Self::Refused { .. } => Some(DeadReason::Refused),
             _ => None,
         }
     }

@@ -11,28 +11,48 @@
 //! | `caught` | panics become failures, with their place |
 
 mod call;
-mod callee;
-mod caught;
+pub(crate) mod callee;
+pub(crate) mod caught;
 mod chain;
 mod failure;
 mod row;
 
-use std::{error::Error, future::Future, pin::Pin};
+use std::{collections::HashMap, error::Error, future::Future, pin::Pin};
+
+use actogen_runtime::core::{
+    Handle,
+    policy::{Origin, Policy},
+};
+use bytes::Bytes;
 
 pub use call::{FunctionCall, Functions};
 pub use callee::CallsHeld;
-pub(crate) use callee::{door, serve};
+pub(crate) use callee::{Calls, Table};
 pub use chain::Chain;
-pub use failure::{CallError, RemoteError};
-
-use bytes::Bytes;
-use failure::Failure;
+pub use failure::{CallError, Failure, RemoteError};
 
 use crate::{
     address::DecodingScope,
     context::Context,
     message::{Body, Codec, Tag},
 };
+
+/// What others can call by its tag: a function, or a method of a service.
+#[doc(hidden)]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a function that can be called in other contexts",
+    label = "mark the function with `#[actogen::function]`"
+)]
+pub trait Callable: 'static {
+    /// The declared name.
+    const NAME: &'static str;
+    /// The tag made of name and version.
+    const TAG: Tag;
+    /// `()`, the one argument, or a tuple of all.
+    type Arguments: Body;
+    /// What it gives.
+    type Output: Body;
+}
 
 /// A function that others can call in this program's contexts; written by [`macro@crate::function`], which gives the type the function's name:
 ///
@@ -53,22 +73,13 @@ use crate::{
     message = "`{Self}` is not a function that can be called in other contexts",
     label = "mark the function with `#[actogen::function]`"
 )]
-pub trait Function: 'static {
-    /// The declared name.
-    const NAME: &'static str;
-    /// The tag made of name and version.
-    const TAG: Tag;
-    /// `()`, the one argument, or a tuple of all.
-    type Arguments: Body;
-    /// What it gives.
-    type Output: Body;
-
+pub trait Function: Callable {
     /// Calls the author's function.
     #[doc(hidden)]
     fn run(context: Context, arguments: Self::Arguments) -> Run<Self::Output>;
 }
 
-type Later<T> = Pin<Box<dyn Future<Output = Result<T, Failure>>>>;
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = Result<T, Failure>>>>;
 
 /// What a call of the author's function gives: its outcome, or the future of that.
 #[doc(hidden)]
@@ -134,8 +145,59 @@ impl Registered {
 
 inventory::collect!(Registered);
 
-/// Decodes the arguments, calls, and encodes what comes of it.
+/// The functions of this program, by tag; nothing for a name that two have.
+struct Registry(HashMap<u64, Option<&'static Registered>>);
+
+impl Registry {
+    fn new() -> Self {
+        let mut functions = HashMap::new();
+        for registered in inventory::iter::<Registered> {
+            functions
+                .entry(registered.tag.get())
+                .and_modify(|function| *function = None)
+                .or_insert(Some(registered));
+        }
+        Self(functions)
+    }
+}
+
+impl Table for Registry {
+    fn begin(&self, context: &Context, _: &Origin, tag: u64, arguments: &Bytes) -> Run<Bytes> {
+        match self.0.get(&tag) {
+            Some(Some(registered)) => (registered.run)(context, arguments),
+            Some(None) => Run::Now(Err(Failure::Ambiguous)),
+            None => {
+                let mut known: Vec<_> = inventory::iter::<Registered>
+                    .into_iter()
+                    .map(|registered| registered.name.to_owned())
+                    .collect();
+                known.sort();
+                Run::Now(Err(Failure::Unknown(known)))
+            }
+        }
+    }
+}
+
+/// Where a context's functions are called, to be opened before anybody can reach it, and what comes in by it.
+pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static, Calls) {
+    callee::door(Handle::CALL_FUNCTION, Policy::ParentAuthority)
+}
+
+/// Runs the functions that are called, on the thread that calls this, until the context ends.
+pub(crate) fn serve(context: &Context, calls: Calls) {
+    callee::serve(context, calls, Box::new(Registry::new()));
+}
+
 fn run_encoded<F: Function>(context: &Context, arguments: &[u8]) -> Run<Bytes> {
+    run::<F>(context, arguments, |arguments| F::run(context.clone(), arguments))
+}
+
+/// Decodes the arguments, calls, and encodes what comes of it.
+pub(crate) fn run<F: Callable>(
+    context: &Context,
+    arguments: &[u8],
+    call: impl FnOnce(F::Arguments) -> Run<F::Output>,
+) -> Run<Bytes> {
     let decoded = DecodingScope::of(context)
         .decode(|| F::Arguments::decode(Codec::Postcard, arguments))
         .map_err(|error| Failure::Arguments(error.to_string()));
@@ -143,8 +205,7 @@ fn run_encoded<F: Function>(context: &Context, arguments: &[u8]) -> Run<Bytes> {
         Ok(arguments) => arguments,
         Err(failure) => return Run::Now(Err(failure)),
     };
-    let context = context.clone();
-    match caught::catch(|| Ok(F::run(context, arguments))) {
+    match caught::catch(|| Ok(call(arguments))) {
         Ok(Run::Now(outcome)) => Run::Now(encoded::<F>(outcome)),
         Ok(Run::Later(future)) => {
             Run::Later(Box::pin(async move { encoded::<F>(caught::Caught::new(future).await) }))
@@ -153,7 +214,7 @@ fn run_encoded<F: Function>(context: &Context, arguments: &[u8]) -> Run<Bytes> {
     }
 }
 
-fn encoded<F: Function>(outcome: Result<F::Output, Failure>) -> Result<Bytes, Failure> {
+fn encoded<F: Callable>(outcome: Result<F::Output, Failure>) -> Result<Bytes, Failure> {
     let mut bytes = Vec::new();
     match outcome?.encode(Codec::Postcard, &mut bytes) {
         Ok(()) => Ok(bytes.into()),

@@ -306,11 +306,13 @@ pub async fn m13_a_call_given_up_fails_its_chain<F: Fabric>(mesh: &Mesh<F>) -> O
 pub async fn an_unknown_function_is_named_with_what_there_is<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     #[derive(Debug)]
     enum Missing {}
-    impl Function for Missing {
+    impl actogen::__private::Callable for Missing {
         const NAME: &'static str = "test.missing";
         const TAG: actogen::Tag = actogen::Tag::new(7);
         type Arguments = ();
         type Output = ();
+    }
+    impl Function for Missing {
         fn run(_: Context, (): ()) -> actogen::__private::Run<()> {
             actogen::__private::Run::Now(Ok(()))
         }

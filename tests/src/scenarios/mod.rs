@@ -10,6 +10,7 @@ pub mod load;
 pub mod order;
 pub mod policies;
 pub mod routing;
+pub mod services;
 pub mod sizes;
 pub mod watching;
 pub mod wire;
@@ -151,6 +152,19 @@ macro_rules! conformance {
             m10_three_kinds_of_absence_have_three_reasons,
             m10_a_long_request_to_nobody_is_answered_as_a_short_one_is,
             m10_one_way_messages_to_the_absent_are_counted_where_they_end,
+        );
+        $crate::tests_of!($fabric, services:
+            m15_a_service_starts_once_however_many_call_at_once,
+            m15_only_who_may_starts_a_service,
+            m15_a_context_starts_its_own_services,
+            m15_each_method_has_its_policy,
+            m15_a_method_learns_who_calls,
+            m15_bad_arguments_are_a_clear_error,
+            m15_serialized_methods_run_one_after_the_other,
+            m15_concurrent_methods_run_beside_each_other,
+            m15_equal_calls_of_a_deduplicating_method_share_one_run,
+            m15_a_service_that_does_not_start_says_why,
+            an_unknown_method_is_named_with_what_there_is,
         );
         $crate::tests_of!($fabric, sizes:
             m09_the_limit_is_inherited_two_levels_down,
