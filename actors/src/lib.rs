@@ -48,6 +48,7 @@
 //! | `intake`, `pump`, `guard` | how envelopes become handler calls, one at a time, and panics become reasons |
 //! | [`Function`], [`Functions`], [`Chain`] | functions that others call, by `#[actogen::function]` |
 //! | [`Service`], [`macro@service`] | services, started on first use, with a policy for each method |
+//! | [`Files`], [`Processes`] | the services that every context has: files to fetch, commands to run |
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them |
@@ -69,6 +70,7 @@ mod channel;
 mod context;
 #[cfg(feature = "quic")]
 mod entry;
+mod files;
 mod function;
 mod gather;
 mod guard;
@@ -80,6 +82,7 @@ mod mesh;
 mod message;
 mod post;
 pub mod prelude;
+mod processes;
 mod pump;
 mod respond;
 mod scratch;
@@ -117,10 +120,12 @@ pub use crate::{
     builder::ContextBuilder,
     channel::{CHANNEL_QUEUE, Item, Key, ReceiveError, Receiver, Select, Sender},
     context::{BindError, Context, Down, LookupError, Watch},
+    files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
     launching::Launching,
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
+    processes::{Command, Exit, Output, ProcessId, Processes, ProcessesCalls},
     send::{Request, Tell},
     send_error::SendError,
     service::{Offered, Service, ServiceError, ServiceIn},

@@ -218,6 +218,14 @@ impl Context {
     }
 }
 
+impl Context {
+    /// The neighbour on the way to a context: itself, where the link leads straight there. `None` when there is no way.
+    pub fn neighbour_towards(&self, context: ContextId) -> Option<Place> {
+        let link = self.routes().link_towards(context)?;
+        Some(Place { context: link.peer, incarnation: link.incarnation })
+    }
+}
+
 /// One life of a context: what its addresses have in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place {

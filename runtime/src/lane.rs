@@ -93,9 +93,9 @@ impl State {
 pub(crate) struct Lane {
     state: Mutex<State>,
     bound: usize,
-    /// For bodies of this context.
+    /// For messages of this context.
     long_bound: usize,
-    /// For those that are forwarded.
+    /// For answers, and those that are forwarded.
     parts_bound: usize,
     work: Notify,
     room: Notify,
@@ -127,7 +127,7 @@ impl Lane {
     ) -> Result<(), LaneError> {
         let len: usize = payload.iter().map(|part| part.len()).sum();
         if len > FRAGMENT {
-            return self.append_long(pair, header, payload.concat().into());
+            return self.append_long(pair, header, payload.concat().into(), class);
         }
         let mut state = self.state.lock();
         if state.closed {
@@ -162,15 +162,18 @@ impl Lane {
         pair: (ContextId, Handle),
         header: &Header,
         payload: Bytes,
+        class: Class,
     ) -> Result<(), LaneError> {
         let len = payload.len();
+        // A message waits for its turn where an answer cannot: those have the room that forwarded bodies have.
+        let bound = if class == Class::Message { self.long_bound } else { self.parts_bound };
         let mut state = self.state.lock();
         if state.closed {
             return Err(LaneError::Closed);
         }
         // While half is free a body may always begin, whatever its length: that is what `wait_for_room` waits for, and whoever finds no
         // room behind it would wait again, at once and for ever.
-        if state.large_held * 2 > self.long_bound && state.large_held + len > self.long_bound {
+        if state.large_held * 2 > bound && state.large_held + len > bound {
             return Err(LaneError::Full);
         }
         let number = state.next_number;

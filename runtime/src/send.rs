@@ -109,7 +109,12 @@ impl Context {
         self.may_post(way, payload.get(TAG..).unwrap_or_default())?;
         let AwayLink { link, to } = way;
         link.lane(to.handle.stream())
-            .append_long((to.context, to.handle), &way.header(codec, reply), payload)
+            .append_long(
+                (to.context, to.handle),
+                &way.header(codec, reply),
+                payload,
+                Class::Message,
+            )
             .map_err(|error| self.not_posted(way, error))?;
         self.count_sent(1);
         Ok(())

@@ -3,6 +3,7 @@
 
 mod memory {
     actogen_tests::conformance!(actogen_tests::mesh::Memory);
+    actogen_tests::conformance_of_processes!(actogen_tests::mesh::Memory);
 }
 
 mod simulated {
@@ -11,8 +12,10 @@ mod simulated {
 
 mod quic {
     actogen_tests::conformance!(actogen_tests::mesh::Quic);
+    actogen_tests::conformance_of_processes!(actogen_tests::mesh::Quic);
 }
 
 mod quic_threads {
     actogen_tests::conformance!(actogen_tests::mesh::QuicThreads);
+    actogen_tests::conformance_of_processes!(actogen_tests::mesh::QuicThreads);
 }

@@ -21,14 +21,18 @@ pub struct Report {
     pub rtt_us: Option<u64>,
     /// The command's exit status.
     pub exit: Option<i32>,
+    /// Milliseconds in which a file went there and back; in the table alone.
+    #[serde(skip)]
+    pub copy_ms: Option<u64>,
     /// What carries its link.
     pub transport: Option<String>,
 }
 
-const HEAD: [&str; 7] = ["host", "id", "route", "launch", "round trip", "exit", "transport"];
+const HEAD: [&str; 8] =
+    ["host", "id", "route", "launch", "round trip", "exit", "file copied", "transport"];
 
 impl Report {
-    fn cells(&self) -> [String; 7] {
+    fn cells(&self) -> [String; 8] {
         let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
         [
             self.host.clone(),
@@ -37,6 +41,7 @@ impl Report {
             or_dash(self.launch_ms.map(|ms| format!("{ms} ms"))),
             or_dash(self.rtt_us.map(|us| format!("{us} us"))),
             or_dash(self.exit.map(|exit| exit.to_string())),
+            or_dash(self.copy_ms.map(|ms| format!("{ms} ms"))),
             or_dash(self.transport.clone()),
         ]
     }
@@ -44,12 +49,12 @@ impl Report {
 
 /// Rows with their columns under each other.
 fn table(reports: &[Report]) -> Vec<String> {
-    let rows: Vec<[String; 7]> =
+    let rows: Vec<[String; 8]> =
         std::iter::once(HEAD.map(str::to_owned)).chain(reports.iter().map(Report::cells)).collect();
     let widths: Vec<usize> = (0..HEAD.len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
         .collect();
-    let line = |row: &[String; 7]| {
+    let line = |row: &[String; 8]| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
@@ -89,14 +94,15 @@ mod tests {
             launch_ms: id.map(|_| 12),
             rtt_us: None,
             exit: id.map(|_| 0),
+            copy_ms: id.map(|_| 3),
             transport: id.map(|_| "udp".to_owned()),
         };
         assert_eq!(
             table(&[report("local", Some(1)), report("ssh:far-away", None)]),
             [
-                "host          id  route  launch  round trip  exit  transport",
-                "local         1   0/1    12 ms   -           0     udp",
-                "ssh:far-away  -   0/1    -       -           -     -",
+                "host          id  route  launch  round trip  exit  file copied  transport",
+                "local         1   0/1    12 ms   -           0     3 ms         udp",
+                "ssh:far-away  -   0/1    -       -           -     -            -",
             ]
         );
     }

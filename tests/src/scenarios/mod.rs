@@ -4,11 +4,13 @@ pub mod addresses;
 pub mod calls;
 pub mod channels;
 pub mod congestion;
+pub mod files;
 pub mod forgery;
 pub mod handlers;
 pub mod load;
 pub mod order;
 pub mod policies;
+pub mod processes;
 pub mod routing;
 pub mod services;
 pub mod sizes;
@@ -75,6 +77,17 @@ macro_rules! conformance {
             a_relay_that_ends_answers_what_waits_in_it,
             a_loss_does_not_overtake_what_waits,
             long_bodies_wait_and_arrive_whole,
+        );
+        $crate::tests_of!($fabric, files:
+            m16_an_offered_file_comes_to_whoever_asks,
+            m16_what_is_not_offered_goes_to_those_above_alone,
+            m16_nobody_borrows_the_authority_of_a_hop,
+            m16_a_file_is_sent_to_a_child,
+            m16_many_below_a_hop_share_one_copy,
+            m16_the_window_of_pieces_holds,
+            m16_a_broken_transfer_goes_on_where_it_ended,
+            m16_a_changed_file_is_discarded,
+            m16_transfers_leave_nothing_behind,
         );
         $crate::tests_of!($fabric, forgery:
             m03_forged_withdrawal_is_refused,
@@ -201,6 +214,20 @@ macro_rules! conformance {
             dead_case_12_a_used_up_hop_limit_is_a_loop,
             dead_case_11_a_full_mailbox_says_so,
             dead_case_15_a_request_that_was_given_up_is_not_handled,
+        );
+    };
+}
+
+/// As [`conformance`], what needs real processes: over links on this machine, not over simulated ones.
+#[macro_export]
+macro_rules! conformance_of_processes {
+    ($fabric:ty) => {
+        $crate::tests_of!($fabric, processes:
+            a_command_runs_with_its_output_and_its_end,
+            a_command_that_cannot_start_says_why,
+            a_command_ends_with_its_call,
+            a_started_command_is_signalled_and_waited_for,
+            a_started_command_ends_with_its_starter,
         );
     };
 }
