@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, function, service, spawn};
+use crate::{context::Context, function, logs, service, spawn};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -118,6 +118,15 @@ impl ContextBuilder {
         self.map(|runtime| runtime.incarnation(incarnation))
     }
 
+    /// Which events of the programs below this context come to the root, as `RUST_LOG` says it; warnings and errors unless set.
+    pub fn log_filter(self, filter: impl Into<String>) -> Self {
+        self.map(|runtime| runtime.log_filter(filter))
+    }
+
+    pub(crate) fn logs(self, logs: Arc<actogen_runtime::logs::Logs>) -> Self {
+        self.map(|runtime| runtime.logs(logs))
+    }
+
     /// The seed of all handles, for simulations that must repeat.
     pub fn seed(self, seed: [u8; 32]) -> Self {
         self.map(|runtime| runtime.seed(seed))
@@ -159,15 +168,18 @@ impl ContextBuilder {
         let (door, requests) = spawn::door();
         let (functions, calls) = function::door();
         let (services, service_calls) = service::door();
+        let (keeper, records) = logs::door();
         let runtime = runtime.prepare(move |context| {
             door(context);
             functions(context);
             services(context);
+            keeper(context);
         });
         let context = Context::over(runtime.start().await?);
         spawn::serve(&context, requests);
         function::serve(&context, calls);
         service::serve(&context, service_calls);
+        logs::serve(&context, records);
         Ok(context)
     }
 }

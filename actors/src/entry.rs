@@ -17,13 +17,14 @@ use actogen_runtime::{
         bootstrap::{Bootstrap, LifeLine, is_child},
         cache,
     },
+    logs::Logs,
 };
 use actogen_transport_quic::{
     EnrolError, JoinKey, NodeIdentity, QuicOptions, TUNNEL_ENDPOINT, Tunnel, enrol,
 };
 use bytes::Bytes;
 
-use crate::{Error, builder::ContextBuilder, context::Context, mesh::Mesh};
+use crate::{Error, builder::ContextBuilder, context::Context, logs, mesh::Mesh};
 
 /// The exit status of a child that could not join its parent (EX_UNAVAILABLE).
 const CHILD_COULD_NOT_JOIN: u8 = 69;
@@ -42,7 +43,7 @@ where
     if let Some(status) = run_as_child(|builder| builder) {
         return status;
     }
-    log_to_stderr();
+    logs::log_here();
     let status = actix::System::new().block_on(async move {
         let context = match root().await {
             Ok(context) => context,
@@ -111,7 +112,12 @@ async fn root() -> Result<Context, Error> {
     getrandom::fill(&mut name).map_err(|error| Error::from(error.to_string()))?;
     let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
     let mesh = Mesh::fresh(&format!("{name}.local"))?;
-    Ok(Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await?)
+    let builder = Context::builder().mesh(mesh).listen("127.0.0.1:0");
+    let builder = match std::env::var("RUST_LOG") {
+        Ok(filter) => builder.log_filter(filter),
+        Err(_) => builder,
+    };
+    Ok(builder.start().await?)
 }
 
 /// Becomes the child of a test program; called by `actogen::test_child!`.
@@ -134,7 +140,6 @@ pub fn run_as_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> Op
 
 /// The child's life: enrols, links back, serves.
 fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode {
-    log_to_stderr();
     cache::tidy_own();
     let begun =
         LifeLine::take().and_then(|mut line| line.bootstrap().map(|bootstrap| (line, bootstrap)));
@@ -157,16 +162,21 @@ fn run_child(change: impl FnOnce(ContextBuilder) -> ContextBuilder) -> ExitCode 
         );
         return ExitCode::from(CHILD_COULD_NOT_JOIN);
     }
+    let records = Arc::<Logs>::default();
+    logs::log_to(records.clone(), bootstrap.log_filter.as_deref());
+    let own = records.clone();
     let outcome = actix::System::new().block_on(async move {
-        let context = join(line, &bootstrap, change).await?;
+        let context = join(line, &bootstrap, own, change).await?;
         let mut phase = context.phase();
         let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+        logs::flush(&context).await;
         context.shutdown().await;
         Ok::<_, Error>(())
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            logs::put_out_all(&records);
             eprintln!("actogen: this child could not join its parent: {error}");
             ExitCode::from(CHILD_COULD_NOT_JOIN)
         }
@@ -180,6 +190,7 @@ const UDP_TRIAL: Duration = Duration::from_secs(2);
 async fn join(
     line: LifeLine,
     bootstrap: &Bootstrap,
+    records: Arc<Logs>,
     change: impl FnOnce(ContextBuilder) -> ContextBuilder,
 ) -> Result<Context, Error> {
     let key = JoinKey::generate();
@@ -231,7 +242,12 @@ async fn join(
     let builder = Context::builder()
         .limits(limits)
         .mesh(Mesh::enrolled(identity))
-        .incarnation(admission.incarnation);
+        .incarnation(admission.incarnation)
+        .logs(records);
+    let builder = match &bootstrap.log_filter {
+        Some(filter) => builder.log_filter(filter),
+        None => builder,
+    };
     let builder = match tunnel {
         None => builder
             .listen(beside(&bootstrap.endpoint))
@@ -296,20 +312,6 @@ fn beside(parent: &str) -> String {
     let own = parents.map(towards).find_map(io::Result::ok);
     let ip = own.map_or(Ipv4Addr::LOCALHOST.into(), |own| own.ip());
     SocketAddr::new(ip, 0).to_string()
-}
-
-/// Warnings go to standard error, unless the program has a subscriber already or `RUST_LOG` says otherwise.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    // A program that has set its own keeps it.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
-        // A standard error that is closed must not end the program: without this, what cannot be written is complained of there.
-        .log_internal_errors(false)
-        .try_init();
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them |
+//! | [`LogRecord`] | what all contexts have to say, at the root |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
 //! # Features
@@ -77,6 +78,7 @@ mod guard;
 mod in_flight;
 mod intake;
 mod launching;
+mod logs;
 #[cfg(feature = "quic")]
 mod mesh;
 mod message;
@@ -108,6 +110,7 @@ pub use actogen_runtime::{
     events::{ContextEvent, ContextEvents},
     launch::cache,
     launch::{Carrier, HostKeys, LastWords, Launch, LaunchError, Reached},
+    logs::{Level, LogRecord, LogRecords, Source},
     mailbox::StopReason,
     memory, transport,
 };

@@ -68,6 +68,8 @@ pub struct Builder {
     seed: Option<[u8; 32]>,
     ends_with_parent: bool,
     prepare: Vec<Prepare>,
+    logs: Arc<crate::logs::Logs>,
+    log_filter: Option<String>,
 }
 
 /// Readies a context before anybody can reach it.
@@ -146,6 +148,8 @@ impl Builder {
             seed: None,
             ends_with_parent: true,
             prepare: Vec::new(),
+            logs: Arc::default(),
+            log_filter: None,
         }
     }
 
@@ -215,6 +219,18 @@ impl Builder {
     /// Whether the context ends when it loses its parent; it does unless this says no.
     pub fn ends_with_parent(mut self, ends: bool) -> Self {
         self.ends_with_parent = ends;
+        self
+    }
+
+    /// Where what the context has to say is gathered, for a program that has something to say before it has a context.
+    pub fn logs(mut self, logs: Arc<crate::logs::Logs>) -> Self {
+        self.logs = logs;
+        self
+    }
+
+    /// Which events of the programs below this context come to the root, as `RUST_LOG` says it; warnings and errors unless set.
+    pub fn log_filter(mut self, filter: impl Into<String>) -> Self {
+        self.log_filter = Some(filter.into());
         self
     }
 
@@ -289,6 +305,8 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         seed,
         ends_with_parent,
         prepare,
+        logs,
+        log_filter,
         ..
     } = builder;
     let make = transport.ok_or(StartError::NoTransport)?;
@@ -322,8 +340,17 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
             (welcome.yours, None, Some((opened, welcome)))
         }
     };
-    let context =
-        assemble(limits, transport, me, incarnation, root, seed, ends_with_parent, place.as_ref());
+    let context = assemble(
+        limits,
+        transport,
+        me,
+        incarnation,
+        root,
+        seed,
+        ends_with_parent,
+        place.as_ref(),
+        (logs, log_filter),
+    );
     let router = Router::new(context.clone(), context.0.transport.identity()).start();
     // Nobody else has this context yet, so nobody else has set its router.
     let _ = context.0.router.set(router);
@@ -377,6 +404,7 @@ fn assemble(
     seed: [u8; 32],
     ends_with_parent: bool,
     place: Option<&(Opened, Welcome)>,
+    (logs, log_filter): (Arc<crate::logs::Logs>, Option<String>),
 ) -> Context {
     let mut ancestors = Vec::new();
     if let Some((opened, welcome)) = place {
@@ -409,6 +437,8 @@ fn assemble(
         transport,
         root: root.map(Mutex::new),
         launches: crate::launch::Launches::default(),
+        logs,
+        log_filter,
         links: Mutex::new(BTreeMap::new()),
         next_link: AtomicU64::new(1),
         ends_with_parent,

@@ -92,6 +92,9 @@ pub(crate) struct Shared {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) root: Option<Mutex<RootAuthority>>,
     pub(crate) launches: Launches,
+    pub(crate) logs: Arc<crate::logs::Logs>,
+    /// Which events of its programs a context wants to hear of, as `RUST_LOG` says it.
+    pub(crate) log_filter: Option<String>,
     pub(crate) links: Mutex<BTreeMap<LinkId, Arc<LinkState>>>,
     pub(crate) next_link: AtomicU64,
     pub(crate) ends_with_parent: bool,

@@ -18,7 +18,7 @@
 //! | `routes`, `router` | the table, and the actor that writes it |
 //! | [`mailbox`], [`envelope`] | who receives, and what |
 //! | `enrol`, [`launch`] | ids and certificates; processes |
-//! | [`dead_letters`], [`events`], [`counters`] | what can be observed |
+//! | [`dead_letters`], [`events`], [`counters`], [`logs`] | what can be observed |
 //! | `shutdown` | the end |
 
 pub mod batch;
@@ -43,6 +43,7 @@ mod join;
 mod lane;
 pub mod launch;
 mod link;
+pub mod logs;
 pub mod mailbox;
 pub mod memory;
 mod opening;

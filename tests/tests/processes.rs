@@ -496,7 +496,9 @@ fn a_flood_of_an_actor_that_never_runs_is_bounded_and_counted() {
             sent.abs_diff(all.iter().map(|report| report.ended).sum())
         })
         .await;
-        assert_eq!(flooder.send(TellMe).await?.sent, FLOOD);
+        // A few more say to the log what became of it.
+        let sent = flooder.send(TellMe).await?.sent;
+        assert!((FLOOD..FLOOD + 100).contains(&sent), "{sent}");
         Ok(())
     });
 }

@@ -47,6 +47,8 @@ pub struct Bootstrap {
     pub carrier: Carrier,
     /// The program's BLAKE3 hash in hexadecimal digits, where it was found by that.
     pub program: Option<String>,
+    /// Which events of the child's program the root wants to hear of, as `RUST_LOG` says it.
+    pub log_filter: Option<String>,
     /// What the child puts out before the first datagram, so that whatever was printed before it is told apart.
     pub sync: [u8; 16],
 }
@@ -126,7 +128,7 @@ pub fn child_arguments() -> Vec<String> {
 }
 
 /// The standard input of a child, moved away from descriptor 0: first the bootstrap, then the life line. Beside it its standard output,
-/// likewise, through which a tunnel may lead.
+/// through which a tunnel may lead; until one does, and where none does, what is printed goes there as well, and the parent hears it.
 #[derive(Debug)]
 pub struct LifeLine {
     input: File,
@@ -134,17 +136,19 @@ pub struct LifeLine {
 }
 
 impl LifeLine {
-    /// Takes standard input and output over, unbuffered. The null device takes the place of the one, standard error that of the other, so
-    /// that nothing the author's code reads, prints or starts can touch them.
+    /// Takes standard input over, unbuffered; the null device takes its place, so that nothing that the author's code reads or starts can
+    /// touch it.
     ///
     /// # Errors
     /// What the system says.
     pub fn take() -> io::Result<Self> {
         let line = io::stdin().as_fd().try_clone_to_owned()?;
+        // Some launcher may have made it one that does not wait.
+        let flags = rustix::fs::fcntl_getfl(&line)?;
+        rustix::fs::fcntl_setfl(&line, flags - rustix::fs::OFlags::NONBLOCK)?;
         let null = File::open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;
         let output = io::stdout().as_fd().try_clone_to_owned()?;
-        rustix::stdio::dup2_stdout(io::stderr())?;
         Ok(Self { input: File::from(line), output: File::from(output) })
     }
 
@@ -170,7 +174,7 @@ impl LifeLine {
     }
 
     /// As [`Self::watch`], with a tunnel through both pipes: `receive` reads the one until it ends, which is the end of the line, and `send`
-    /// writes to the other, each on a thread of its own. `sync` goes first.
+    /// writes to the other, each on a thread of its own. From now on what is printed goes to standard error. `sync` goes first.
     ///
     /// # Errors
     /// What the system says.
@@ -182,6 +186,7 @@ impl LifeLine {
         grace: Duration,
         lost: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
+        rustix::stdio::dup2_stdout(io::stderr())?;
         self.output.write_all(&sync)?;
         let Self { mut input, mut output } = self;
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -217,6 +222,7 @@ mod tests {
             detection_millis: 10_000,
             carrier: Carrier::Auto,
             program: None,
+            log_filter: None,
             sync: [9; 16],
         }
     }

@@ -10,10 +10,16 @@ use tokio::{
 };
 
 use super::error::{LastWords, Reached};
-use crate::transport::PipeReader;
+use crate::{
+    logs::{LONGEST_LINE, Source},
+    transport::PipeReader,
+};
 
-/// The longest line that is kept whole, in bytes.
+/// The longest line of a tool that is kept whole, in bytes.
 const LINE: usize = 4 * 1024;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 16 * 1024;
 
 /// What sudo asks with, so that nothing else is taken for its question.
 pub(super) const PROMPT: &str = "actogen-asks-for-the-password:";
@@ -41,10 +47,14 @@ impl Heard {
     }
 }
 
-/// Lines of a pipe, each cut at [`LINE`] bytes.
+/// Lines of a pipe.
 pub(super) struct Lines<R> {
     input: R,
     buffer: Vec<u8>,
+    /// Bytes of the buffer that are known to hold no line's end.
+    looked: usize,
+    /// The longest line that is kept whole, in bytes.
+    longest: usize,
     /// Bytes read altogether.
     pub(super) read: usize,
     ended: bool,
@@ -52,17 +62,22 @@ pub(super) struct Lines<R> {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), read: 0, ended: false }
+        Self { input, buffer: Vec::new(), looked: 0, longest: LINE, read: 0, ended: false }
+    }
+
+    /// As [`Self::new`], with the longest lines that logs take.
+    pub(super) fn of_logs(input: R) -> Self {
+        Self { longest: LONGEST_LINE, ..Self::new(input) }
     }
 
     /// The next line, or what stands there when the pipe ends or the line is too long; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
+            if let Some(end) = self.line_end() {
                 return Some(self.take(end + 1));
             }
-            if self.buffer.len() >= LINE || (self.ended && !self.buffer.is_empty()) {
-                return Some(self.take(self.buffer.len()));
+            if self.buffer.len() >= self.longest || (self.ended && !self.buffer.is_empty()) {
+                return Some(self.take(self.buffer.len().min(self.longest)));
             }
             if self.ended {
                 return None;
@@ -71,9 +86,22 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
+    /// Where the next line ends, if that has come.
+    fn line_end(&mut self) -> Option<usize> {
+        let end = self.buffer[self.looked..].iter().position(|&byte| byte == b'\n');
+        let end = end.map(|end| self.looked + end);
+        self.looked = end.unwrap_or(self.buffer.len());
+        end
+    }
+
+    /// Whether there is something that [`Self::next`] gives without reading.
+    fn has_line(&mut self) -> bool {
+        self.line_end().is_some() || self.buffer.len() >= self.longest
+    }
+
     /// Reads once.
     async fn fill(&mut self) {
-        let mut chunk = [0; 4096];
+        let mut chunk = [0; CHUNK];
         match self.input.read(&mut chunk).await {
             Ok(0) | Err(_) => self.ended = true,
             Ok(read) => {
@@ -84,6 +112,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     fn take(&mut self, bytes: usize) -> String {
+        self.looked = 0;
         let line: Vec<u8> = self.buffer.drain(..bytes).collect();
         String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
     }
@@ -94,24 +123,41 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 pub(super) async fn hear_errors(
     errors: impl AsyncRead + Unpin,
     heard: Arc<Heard>,
-    target: String,
+    says: impl Fn(Source, String),
     prompts: watch::Sender<usize>,
 ) {
     let mut lines = Lines::new(errors);
     loop {
+        let runs = heard.reached() >= Reached::Program;
+        if runs {
+            lines.longest = LONGEST_LINE;
+        }
         // A question ends without a line's end.
-        if let Some(at) = find(&lines.buffer, PROMPT.as_bytes()) {
-            lines.buffer.drain(..at + PROMPT.len());
+        let question = if runs { None } else { find(&lines.buffer, PROMPT.as_bytes()) };
+        if let Some(at) = question {
+            lines.take(at + PROMPT.len());
             prompts.send_modify(|asked| *asked += 1);
-        } else if lines.buffer.contains(&b'\n') || lines.buffer.len() >= LINE || lines.ended {
+        } else if lines.has_line() || lines.ended {
             let Some(line) = lines.next().await else { return };
-            if heard.reached() >= Reached::Program {
-                put_out(&target, &line);
-            }
             heard.said.lock().hear(&line);
+            if heard.reached() >= Reached::Program {
+                says(Source::Stderr, line);
+            }
         } else {
             lines.fill().await;
         }
+    }
+}
+
+/// Passes on what a process puts out, line by line, until that ends.
+pub(super) async fn pass_on(
+    output: impl AsyncRead + Unpin,
+    source: Source,
+    says: impl Fn(Source, String),
+) {
+    let mut lines = Lines::of_logs(output);
+    while let Some(line) = lines.next().await {
+        says(source.clone(), line);
     }
 }
 
@@ -119,33 +165,34 @@ fn find(bytes: &[u8], sought: &[u8]) -> Option<usize> {
     bytes.windows(sought.len()).position(|window| window == sought)
 }
 
-/// Passes on what a program prints, line by line, to this one's standard error, until it begins to send datagrams: what follows is theirs.
+/// Passes on what a program prints, line by line, until it begins to send datagrams: what follows is theirs.
 pub(super) async fn pass_on_until(
     mut output: Lines<ChildStdout>,
     sync: &[u8],
-    target: &str,
+    says: impl Fn(Source, String),
 ) -> Option<PipeReader> {
+    output.longest = LONGEST_LINE;
+    let mut sought = 0;
     loop {
-        if let Some(at) = find(&output.buffer, sync) {
+        let begin = sought.min(output.buffer.len());
+        let found = find(&output.buffer[begin..], sync).map(|at| begin + at);
+        // It may have come in part.
+        sought = output.buffer.len().saturating_sub(sync.len());
+        if let Some(at) = found {
             let rest = output.buffer.split_off(at + sync.len());
             output.buffer.truncate(at);
             output.ended = true;
             while let Some(line) = output.next().await {
-                put_out(target, &line);
+                says(Source::Stdout, line);
             }
             return Some(Box::new(std::io::Cursor::new(rest).chain(output.input)));
         }
-        let has_line = output.buffer.contains(&b'\n') || output.buffer.len() >= LINE;
-        if output.ended || (has_line && output.buffer.len() >= sync.len()) {
-            put_out(target, &output.next().await?);
+        if output.has_line() || output.ended {
+            // A mark that has come in part holds no line's end.
+            says(Source::Stdout, output.next().await?);
+            sought = 0;
         } else {
             output.fill().await;
         }
     }
-}
-
-fn put_out(target: &str, line: &str) {
-    use std::io::Write;
-    // Where standard error is closed, nobody wants it.
-    let _ = writeln!(std::io::stderr().lock(), "{target}: {line}");
 }

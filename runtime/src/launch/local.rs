@@ -4,12 +4,25 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, process::Command, sync::watch};
+use tokio::{
+    io::AsyncWriteExt,
+    process::{ChildStderr, ChildStdout, Command},
+    sync::watch,
+};
 
-use super::{Launch, LaunchError, Process, bootstrap::Bootstrap};
-use crate::context::Context;
+use super::{
+    Launch, LaunchError, Process,
+    bootstrap::Bootstrap,
+    heard::{Heard, pass_on},
+};
+use crate::{context::Context, logs::Source};
+
+/// How long what a process has said last is waited for when it has ended: no longer than its end may take to be known.
+const FROM_PIPES: Duration = Duration::from_millis(25);
 
 /// How to end a process group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +85,7 @@ impl Context {
         if let Some(directory) = &how.directory {
             command.current_dir(directory);
         }
-        // What a child prints must not mix with what this program puts out for others to read.
-        let output =
-            rustix::io::dup(rustix::stdio::stderr()).map_err(|error| failed(error.into()))?;
-        command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::inherit());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let input = bootstrap.encode();
         // Started on the broker's runtime, which outlives the child, and reaped there.
         let (started, outcome) = tokio::sync::oneshot::channel();
@@ -87,9 +97,11 @@ impl Context {
             };
             let pid = child.id().unwrap_or_default();
             let (exit, exited) = watch::channel(None);
-            let process = Process { pid, exited, heard: None };
+            let heard = Arc::<Heard>::default();
+            let process = Process { pid, exited, is_tool: false, heard: heard.clone() };
             context.0.launches.0.lock().processes.insert(launch, process.clone());
             let life_line = child.stdin.take();
+            let hearing = context.hear(launch, heard, child.stdout.take(), child.stderr.take());
             let _ = started.send(Ok(process));
             let feed = async {
                 let mut life_line = life_line?;
@@ -101,6 +113,8 @@ impl Context {
             let (status, life_line) = tokio::join!(
                 async {
                     let status = child.wait().await;
+                    // What it said last may still lie in the pipes; what it has left behind may hold them open.
+                    let _ = tokio::time::timeout(FROM_PIPES, hearing).await;
                     // Sent before the life line is let go below.
                     exit.send_replace(Some(describe(status)));
                 },
@@ -108,13 +122,48 @@ impl Context {
             );
             let () = status;
             drop(life_line);
-            context.0.launches.0.lock().processes.remove(&launch);
+            context.0.launches.forget(launch);
         });
         match outcome.await {
             Ok(Ok(process)) => Ok(process),
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(LaunchError::Shutdown),
         }
+    }
+}
+
+impl Context {
+    /// Hears what a process puts out, until both streams have ended.
+    fn hear(
+        &self,
+        launch: u64,
+        heard: Arc<Heard>,
+        output: Option<ChildStdout>,
+        errors: Option<ChildStderr>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (ended, all_heard) = tokio::sync::oneshot::channel::<()>();
+        let (says, context) = (self.says(launch, "local"), self.clone());
+        let says = move |source, line: String| {
+            heard.said.lock().hear(&line);
+            says(source, line);
+        };
+        let hearing = async move {
+            let output = async {
+                if let Some(output) = output {
+                    pass_on(output, Source::Stdout, &says).await;
+                }
+            };
+            let errors = async {
+                if let Some(errors) = errors {
+                    pass_on(errors, Source::Stderr, &says).await;
+                }
+            };
+            tokio::join!(output, errors);
+            drop(ended);
+        };
+        // By itself: whoever goes on holding a pipe is heard as long as this context lives.
+        context.spawn(hearing);
+        async move { drop(all_heard.await) }
     }
 }
 

@@ -59,8 +59,10 @@ struct Launched {
 struct Process {
     pid: u32,
     exited: watch::Receiver<Option<String>>,
-    /// What a tool says.
-    heard: Option<Arc<heard::Heard>>,
+    /// It is a tool, and the child's own process is elsewhere.
+    is_tool: bool,
+    /// What it says.
+    heard: Arc<heard::Heard>,
 }
 
 impl Process {
@@ -79,14 +81,12 @@ impl Process {
     fn signal(&self, signal: local::Signal) {
         if self.exited.borrow().is_none() {
             local::signal_group(self.pid, signal);
-            if let Some(heard) = &self.heard {
-                heard.cut();
-            }
+            self.heard.cut();
         }
     }
 
     fn said(&self) -> LastWords {
-        self.heard.as_ref().map(|heard| heard.said.lock().clone()).unwrap_or_default()
+        self.heard.said.lock().clone()
     }
 }
 
@@ -95,6 +95,8 @@ struct Books {
     next: u64,
     open: BTreeMap<u64, Launched>,
     processes: BTreeMap<u64, Process>,
+    /// Whose the processes are, once they have been admitted.
+    contexts: BTreeMap<u64, ContextId>,
     ending: bool,
     /// The run that this context's children belong to, once there are any.
     run: Option<String>,
@@ -135,8 +137,11 @@ impl Launches {
     }
 
     pub(crate) fn admitted(&self, launch: u64, context: ContextId) {
-        let sender =
-            self.0.lock().open.get_mut(&launch).and_then(|launched| launched.admitted.take());
+        let sender = {
+            let mut books = self.0.lock();
+            books.contexts.insert(launch, context);
+            books.open.get_mut(&launch).and_then(|launched| launched.admitted.take())
+        };
         if let Some(sender) = sender {
             // Whoever launched it may have given up by now; the link that follows is refused no less for that.
             let _ = sender.send(context);
@@ -146,6 +151,18 @@ impl Launches {
     /// True for the first who begins the shutdown.
     pub(crate) fn begin_shutdown(&self) -> bool {
         !std::mem::replace(&mut self.0.lock().ending, true)
+    }
+
+    /// The context that a process is, once it has been admitted.
+    pub(crate) fn context_of(&self, launch: u64) -> Option<ContextId> {
+        self.0.lock().contexts.get(&launch).copied()
+    }
+
+    /// A process is gone, and has nothing more to say.
+    fn forget(&self, launch: u64) {
+        let mut books = self.0.lock();
+        books.processes.remove(&launch);
+        books.contexts.remove(&launch);
     }
 
     fn process(&self, launch: u64) -> Option<Process> {
@@ -304,6 +321,7 @@ impl Context {
                 .unwrap_or(u64::MAX),
             carrier: launch.carrier,
             program: None,
+            log_filter: self.0.log_filter.clone(),
             sync: bootstrap::sync(self.fresh_number()),
         };
         let mut events = self.events();

@@ -18,12 +18,12 @@ impl Context {
     pub(super) fn watch_process(&self, child: Place, process: &Process) {
         let (context, process) = (self.clone(), process.clone());
         self.spawn(async move {
-            let round_trip = match process.heard {
-                Some(_) => context.ping(child).await.unwrap_or_default(),
-                None => Duration::ZERO,
+            let round_trip = match process.is_tool {
+                true => context.ping(child).await.unwrap_or_default(),
+                false => Duration::ZERO,
             };
             let status = process.exited().await;
-            if process.heard.is_none() {
+            if !process.is_tool {
                 context.cut_off(
                     child,
                     LossKind::ProcessExited,

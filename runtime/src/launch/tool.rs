@@ -24,7 +24,7 @@ use super::{
     methods::Method,
     stage::{self, Stage, Word},
 };
-use crate::context::Context;
+use crate::{context::Context, logs::Source};
 
 /// What a login may print before the first stage answers, in bytes.
 const MOST_NOISE: usize = 64 * 1024;
@@ -256,7 +256,8 @@ impl Context {
         let sync = talk.sync;
         let (prompts, mut prompted) = watch::channel(0);
         let (all_heard, last_words) = oneshot::channel::<()>();
-        let hearing = hear_errors(errors, heard.clone(), target.clone(), prompts);
+        let says = self.says(launch, &target);
+        let hearing = hear_errors(errors, heard.clone(), says, prompts);
         self.spawn(async move {
             hearing.await;
             drop(all_heard);
@@ -270,16 +271,17 @@ impl Context {
         };
         match talked {
             Ok((life_line, output)) => {
-                let process = Process { pid, exited, heard: Some(heard.clone()) };
+                let process = Process { pid, exited, is_tool: true, heard: heard.clone() };
                 self.0.launches.0.lock().processes.insert(launch, process.clone());
                 if let Err(Ok(process)) = tell.send(Ok(process)) {
                     process.kill();
                 }
-                let status =
-                    self.accompany(&mut child, &heard, life_line, output, sync, target).await;
+                let status = self
+                    .accompany(&mut child, &heard, life_line, output, sync, (launch, target))
+                    .await;
                 last_words.await;
                 exit.send_replace(Some(describe(status)));
-                self.0.launches.0.lock().processes.remove(&launch);
+                self.0.launches.forget(launch);
             }
             Err(failed) => {
                 if !matches!(failed, Failed::Ended) {
@@ -294,6 +296,16 @@ impl Context {
 }
 
 impl Context {
+    /// Takes what a process says, to be told apart by its launch, or by how it was launched until it is admitted.
+    pub(super) fn says(
+        &self,
+        launch: u64,
+        target: &str,
+    ) -> impl Fn(Source, String) + Send + Sync + 'static {
+        let (context, by) = (self.clone(), target.to_owned());
+        move |source, line| context.child_said(launch, &by, source, line)
+    }
+
     /// Goes along with a tool until it ends: passes on what its program prints, carries its datagrams if it begins to send such, and cuts its
     /// life line when that is asked for.
     async fn accompany(
@@ -303,13 +315,14 @@ impl Context {
         life_line: ChildStdin,
         output: Lines<ChildStdout>,
         sync: [u8; 16],
-        target: String,
+        (launch, target): (u64, String),
     ) -> std::io::Result<std::process::ExitStatus> {
         let (mut life_line, mut cut) = (Some(life_line), None);
         let (begun, mut begins) = oneshot::channel();
+        let says = self.says(launch, &target);
         self.spawn(async move {
             // A program whose output ends without datagrams sends none.
-            if let Some(output) = pass_on_until(output, &sync, &target).await {
+            if let Some(output) = pass_on_until(output, &sync, says).await {
                 let _ = begun.send(output);
             }
         });

@@ -1,0 +1,92 @@
+//! Records become events of the root's own subscriber, with the name of their context.
+//!
+//! Their targets are `actogen::output` for lines and `actogen::remote` for events, since a target must be known where the program is
+//! compiled; an event's own target is a field.
+
+use std::fmt;
+
+use actogen_runtime::{
+    core::ContextId,
+    logs::{Level, LogRecord, Source},
+};
+
+use crate::context::Context;
+
+/// Whose a record is: the context that it is about, and the one that says so where that is another.
+struct Whose<'a> {
+    record: &'a LogRecord,
+    from: ContextId,
+}
+
+impl fmt::Display for Whose<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.record.context, &*self.record.by) {
+            (Some(context), "") => write!(f, "{}", context.0),
+            // What one says about another is its word alone.
+            (Some(context), by) if self.from.is_root() => write!(f, "{} ({by})", context.0),
+            (Some(context), by) => write!(f, "{} ({by}, heard by {})", context.0, self.from.0),
+            (None, "") => write!(f, "{}", self.from.0),
+            (None, by) => write!(f, "{by}"),
+        }
+    }
+}
+
+/// Shows records that came from a context, in their order, and says how many it has dropped.
+pub(super) fn show(context: &Context, from: ContextId, records: Vec<LogRecord>, dropped: u64) {
+    let nobody_listens = !tracing::dispatcher::has_been_set();
+    for mut record in records {
+        if record.by.is_empty() {
+            // What a context says of itself is its own, whatever it says that it is.
+            record.context = Some(from);
+        }
+        if nobody_listens {
+            super::put_out(std::slice::from_ref(&record));
+        } else {
+            event(from, &record);
+        }
+        context.publish_log(record);
+    }
+    if dropped > 0 {
+        tracing::warn!(target: "actogen::output", context = from.0, dropped, "so many lines and events found no room on the way here");
+        context.publish_log(LogRecord {
+            context: Some(from),
+            by: String::new(),
+            source: Source::Event {
+                level: Level::Warn,
+                target: "actogen::output".to_owned(),
+                spans: Vec::new(),
+            },
+            text: format!("{dropped} lines and events found no room on the way here"),
+        });
+    }
+}
+
+fn event(from: ContextId, record: &LogRecord) {
+    let context = Whose { record, from };
+    let text = &*record.text;
+    let (level, target, spans) = match &record.source {
+        Source::Stdout => {
+            return tracing::info!(target: "actogen::output", %context, "{text}");
+        }
+        Source::Event { level, target, spans } => (*level, &**target, spans.join(":")),
+        _ => {
+            return tracing::info!(target: "actogen::output", %context, stream = "stderr", "{text}");
+        }
+    };
+    macro_rules! event {
+        ($level:ident) => {
+            if spans.is_empty() {
+                tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, "{text}")
+            } else {
+                tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, spans, "{text}")
+            }
+        };
+    }
+    match level {
+        Level::Trace => event!(TRACE),
+        Level::Debug => event!(DEBUG),
+        Level::Info => event!(INFO),
+        Level::Warn => event!(WARN),
+        Level::Error => event!(ERROR),
+    }
+}
