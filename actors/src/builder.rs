@@ -132,6 +132,12 @@ impl ContextBuilder {
         self.map(|runtime| runtime.seed(seed))
     }
 
+    /// Endpoints of contexts below which this one goes on when it loses its parent; it ends when none of them takes it within the
+    /// detection time.
+    pub fn other_parents(self, endpoints: impl IntoIterator<Item = String>) -> Self {
+        self.map(|runtime| runtime.other_parents(endpoints))
+    }
+
     /// Whether the context ends when it loses its parent; it does unless this says no.
     pub fn ends_with_parent(self, ends: bool) -> Self {
         self.map(|runtime| runtime.ends_with_parent(ends))

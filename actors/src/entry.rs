@@ -14,7 +14,7 @@ use actogen_runtime::{
     Admission, EnrolRequest, Phase,
     launch::{
         Carrier,
-        bootstrap::{Bootstrap, LifeLine, is_child},
+        bootstrap::{Bootstrap, LifeLine, fall_silent, is_child},
         cache,
     },
     logs::Logs,
@@ -210,11 +210,13 @@ async fn join(
     };
     let orphan = Arc::<OnceLock<Context>>::default();
     let lost = {
-        let orphan = orphan.clone();
-        move || {
-            if let Some(context) = orphan.get() {
-                context.parent_is_gone("its process is gone");
+        let (orphan, launcher) = (orphan.clone(), bootstrap.parent);
+        move || match orphan.get() {
+            Some(context) => {
+                context.launcher_is_gone(launcher, "its process is gone");
+                context.outlives_parent()
             }
+            None => false,
         }
     };
     let (answer, tunnel) = match by_udp {
@@ -259,6 +261,13 @@ async fn join(
     };
     let context = change(builder).start().await?;
     let _ = orphan.set(context.clone());
+    let detached = context.clone();
+    context.spawn(async move {
+        detached.detached().await;
+        if let Err(error) = fall_silent() {
+            tracing::warn!("what this process prints still goes to its old parent: {error}");
+        }
+    });
     Ok(context)
 }
 
@@ -278,7 +287,7 @@ async fn enrol_over(
 fn dig(
     line: LifeLine,
     sync: [u8; 16],
-    lost: impl FnOnce() + Send + 'static,
+    lost: impl FnOnce() -> bool + Send + 'static,
 ) -> std::io::Result<Arc<Tunnel>> {
     let tunnel = Arc::<Tunnel>::default();
     let (receiver, sender) = (tunnel.clone(), tunnel.clone());

@@ -248,6 +248,7 @@ async fn own_message(
 ) {
     if let LinkMessage::Goodbye(goodbye) = &message {
         link.settle_loss(goodbye.kind, goodbye.text.clone());
+        context.set_free(link, goodbye.kind);
         // The peer writes no more, and waits until this side has nothing more to say either. What it wrote before may still be on its
         // way on the other streams.
         link.say_goodbye(LossKind::LinkClosed, "the peer has said goodbye");

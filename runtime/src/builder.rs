@@ -67,6 +67,7 @@ pub struct Builder {
     incarnation: Option<Incarnation>,
     seed: Option<[u8; 32]>,
     ends_with_parent: bool,
+    other_parents: Vec<String>,
     prepare: Vec<Prepare>,
     logs: Arc<crate::logs::Logs>,
     log_filter: Option<String>,
@@ -147,6 +148,7 @@ impl Builder {
             incarnation: None,
             seed: None,
             ends_with_parent: true,
+            other_parents: Vec::new(),
             prepare: Vec::new(),
             logs: Arc::default(),
             log_filter: None,
@@ -219,6 +221,13 @@ impl Builder {
     /// Whether the context ends when it loses its parent; it does unless this says no.
     pub fn ends_with_parent(mut self, ends: bool) -> Self {
         self.ends_with_parent = ends;
+        self
+    }
+
+    /// Endpoints of contexts below which this one goes on when it loses its parent; it ends when none of them takes it within the
+    /// detection time.
+    pub fn other_parents(mut self, endpoints: impl IntoIterator<Item = String>) -> Self {
+        self.other_parents = endpoints.into_iter().collect();
         self
     }
 
@@ -304,6 +313,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         incarnation,
         seed,
         ends_with_parent,
+        other_parents,
         prepare,
         logs,
         log_filter,
@@ -347,7 +357,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         incarnation,
         root,
         seed,
-        ends_with_parent,
+        crate::detach::Orphanage::new(ends_with_parent, other_parents),
         place.as_ref(),
         (logs, log_filter),
     );
@@ -402,7 +412,7 @@ fn assemble(
     incarnation: Incarnation,
     root: Option<RootAuthority>,
     seed: [u8; 32],
-    ends_with_parent: bool,
+    orphanage: crate::detach::Orphanage,
     place: Option<&(Opened, Welcome)>,
     (logs, log_filter): (Arc<crate::logs::Logs>, Option<String>),
 ) -> Context {
@@ -441,7 +451,7 @@ fn assemble(
         log_filter,
         links: Mutex::new(BTreeMap::new()),
         next_link: AtomicU64::new(1),
-        ends_with_parent,
+        orphanage,
         handshakes: AtomicUsize::new(0),
         paused: crate::flow::Paused::new(limits.pending_calls),
         relay: crate::congestion::Relay::new(&limits),

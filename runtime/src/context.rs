@@ -97,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) log_filter: Option<String>,
     pub(crate) links: Mutex<BTreeMap<LinkId, Arc<LinkState>>>,
     pub(crate) next_link: AtomicU64,
-    pub(crate) ends_with_parent: bool,
+    pub(crate) orphanage: crate::detach::Orphanage,
     pub(crate) handshakes: AtomicUsize,
     pub(crate) paused: crate::flow::Paused,
     pub(crate) relay: crate::congestion::Relay,
@@ -269,13 +269,17 @@ impl Context {
         self.routes().next_generation();
     }
 
-    /// Says that the parent's process is gone, as a launched process learns from its life line before the link falls silent: cuts
-    /// the link to it, and ends the context unless it outlives its parent.
-    pub fn parent_is_gone(&self, how: &str) {
-        if let Some(link) = self.routes().parent_link() {
-            link.cut(actogen_core::wire::control::LossKind::ProcessExited, how);
+    /// Says that the process of this context's launcher is gone, as a launched process learns from its life line before the link falls
+    /// silent: cuts the link to it, and ends the context unless it outlives its parent.
+    pub fn launcher_is_gone(&self, launcher: ContextId, how: &str) {
+        let link = self.routes().parent_link();
+        // It may have another parent by now.
+        if link.as_ref().is_none_or(|link| link.peer == launcher) {
+            if let Some(link) = link {
+                link.cut(actogen_core::wire::control::LossKind::ProcessExited, how);
+            }
+            self.parent_lost();
         }
-        self.parent_lost();
     }
 
     /// Whether the context still takes work.
@@ -350,12 +354,6 @@ impl Context {
 
     pub(crate) fn count_unknown(&self, envelopes: u64) {
         self.0.counters.unknown.add(envelopes);
-    }
-
-    pub(crate) fn parent_lost(&self) {
-        if self.0.ends_with_parent {
-            self.request_end("its parent is gone", self.0.limits.shutdown_time);
-        }
     }
 
     pub(crate) fn next_link(&self) -> LinkId {

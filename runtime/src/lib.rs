@@ -18,6 +18,7 @@
 //! | `routes`, `router` | the table, and the actor that writes it |
 //! | [`mailbox`], [`envelope`] | who receives, and what |
 //! | `enrol`, [`launch`] | ids and certificates; processes |
+//! | `detach` | leaving a parent, and finding another |
 //! | [`dead_letters`], [`events`], [`counters`], [`logs`] | what can be observed |
 //! | `shutdown` | the end |
 
@@ -32,6 +33,7 @@ mod context;
 pub mod counters;
 pub mod dead_letters;
 mod deadlines;
+mod detach;
 mod enrol;
 pub mod envelope;
 pub mod events;
@@ -63,6 +65,7 @@ pub use builtin::{Place, RegisterError};
 pub use call::Call;
 pub use context::{Context, ContextHoldings, Phase};
 pub use counters::Stats;
+pub use detach::DetachError;
 pub use enrol::{Admission, EnrolRequest};
 pub use join::AdoptError;
 pub use router::Holdings;

@@ -176,7 +176,12 @@ impl Router {
                 context.publish(ContextEvent::Down { context: id, loss });
             }
             Effect::Close { link, kind, text } => {
-                if let Some(link) = self.links.get(&link) {
+                let Some(link) = self.links.get(&link) else { return };
+                if kind == LossKind::Detached {
+                    // It goes in peace, with what is on its way to it.
+                    self.context.0.launches.release(link.peer);
+                    link.say_goodbye(kind, &text);
+                } else {
                     link.cut(kind, &text);
                 }
             }

@@ -521,3 +521,52 @@ fn m06_a_flooded_link_that_is_cut_accounts_for_every_message() {
         Ok(())
     });
 }
+
+/// Leaves its parent.
+#[actogen::function(name = "processes.detach")]
+async fn detach(cx: Context) -> actogen::Result<()> {
+    // Its parent's answer to this call goes with the link.
+    Ok(cx.detach().await?)
+}
+
+/// Attaches below the context at an endpoint a while after it has been detached, when somebody who can see it asks for that by a file.
+#[actogen::function(name = "processes.attach_when")]
+async fn attach_when(cx: Context, file: std::path::PathBuf) -> actogen::Result<()> {
+    let attaching = cx.clone();
+    cx.spawn(async move {
+        attaching.detached().await;
+        let endpoint = loop {
+            match fs::read_to_string(&file) {
+                Ok(endpoint) if endpoint.ends_with('\n') => break endpoint,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        println!("nobody hears this");
+        let attached = attaching.attach_to(endpoint.trim(), None).await;
+        let _ = fs::write(&file, format!("{attached:?}"));
+    });
+    Ok(())
+}
+
+#[test]
+fn m18_a_detached_child_survives_its_killed_parent() {
+    with_root(async |root| {
+        let (parent, agent) = child_with_agent(root).await?;
+        let (place, low) = grow(&agent).await?;
+        let pid = low.send(TellMe).await?.pid;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("endpoint");
+        root.call_in::<attach_when>(place, file.clone()).await.unwrap();
+        let lost = root.call_in::<detach>(place, ()).await.unwrap_err();
+        assert_eq!(lost.reason(), Some(DeadReason::RouteLost), "{lost}");
+        parent.kill().await;
+        // Its old address is dead, and stays so until it has found another parent.
+        let error = low.send(TellMe).await.unwrap_err();
+        assert_eq!(error.reason(), Some(DeadReason::RouteLost), "{error}");
+        assert!(fs::metadata(format!("/proc/{pid}")).is_ok());
+        fs::write(&file, format!("{}\n", root.endpoint().unwrap())).unwrap();
+        until("it has found the root", || root.place_of(place.context) == Some(place)).await;
+        assert_eq!(low.send(TellMe).await?.pid, pid);
+        Ok(())
+    });
+}

@@ -160,9 +160,9 @@ impl LifeLine {
         Bootstrap::read(&mut self.input)
     }
 
-    /// Watches the line from a thread of its own: when it ends, `lost` is called, and if the process is still there after
-    /// `grace`, it is ended (protocol rule 33).
-    pub fn watch(mut self, grace: Duration, lost: impl FnOnce() + Send + 'static) {
+    /// Watches the line from a thread of its own: when it ends, `lost` is called, and unless that says that the process lives on, it is ended
+    /// if it is still there after `grace` (protocol rule 33).
+    pub fn watch(mut self, grace: Duration, lost: impl FnOnce() -> bool + Send + 'static) {
         let watchdog = move || {
             let mut byte = [0; 64];
             // The parent sends nothing more: whatever ends the read is the end.
@@ -184,7 +184,7 @@ impl LifeLine {
         receive: impl FnOnce(&mut File) + Send + 'static,
         send: impl FnOnce(&mut File) + Send + 'static,
         grace: Duration,
-        lost: impl FnOnce() + Send + 'static,
+        lost: impl FnOnce() -> bool + Send + 'static,
     ) -> io::Result<()> {
         rustix::stdio::dup2_stdout(io::stderr())?;
         self.output.write_all(&sync)?;
@@ -199,9 +199,21 @@ impl LifeLine {
     }
 }
 
-/// The parent is gone: says so, and ends the process if it is still there after a while.
-fn end_by(grace: Duration, lost: impl FnOnce()) {
-    lost();
+/// Lets go of what the launcher hears: nobody does any more, and what nobody hears must not end the process.
+///
+/// # Errors
+/// What the system says.
+pub fn fall_silent() -> io::Result<()> {
+    let null = File::options().write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Ok(rustix::stdio::dup2_stderr(&null)?)
+}
+
+/// The parent is gone: says so, and ends the process if it is still there after a while, unless it lives on.
+fn end_by(grace: Duration, lost: impl FnOnce() -> bool) {
+    if lost() {
+        return;
+    }
     std::thread::sleep(grace);
     std::process::exit(113);
 }

@@ -158,6 +158,16 @@ impl Launches {
         self.0.lock().contexts.get(&launch).copied()
     }
 
+    /// A context is no child any more: its process is its own business.
+    pub(crate) fn release(&self, context: ContextId) {
+        let mut books = self.0.lock();
+        let launch =
+            books.contexts.iter().find(|&(_, &of)| of == context).map(|(&launch, _)| launch);
+        if let Some(launch) = launch {
+            books.processes.remove(&launch);
+        }
+    }
+
     /// A process is gone, and has nothing more to say.
     fn forget(&self, launch: u64) {
         let mut books = self.0.lock();

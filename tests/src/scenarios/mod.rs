@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod calls;
 pub mod channels;
 pub mod congestion;
+pub mod endings;
 pub mod files;
 pub mod forgery;
 pub mod handlers;
@@ -77,6 +78,15 @@ macro_rules! conformance {
             a_relay_that_ends_answers_what_waits_in_it,
             a_loss_does_not_overtake_what_waits,
             long_bodies_wait_and_arrive_whole,
+        );
+        $crate::tests_of!($fabric, endings:
+            m18_a_tree_ends_from_its_leaves,
+            m18_a_detached_context_is_lost_for_its_parent_and_outlives_it,
+            m18_a_parent_that_was_not_asked_detaches_nobody,
+            m02_a_detached_subtree_attaches_below_another,
+            m02_a_subtree_moves_to_another_parent,
+            an_orphan_rejoins_another_parent,
+            an_orphan_whom_nobody_takes_ends,
         );
         $crate::tests_of!($fabric, files:
             m16_an_offered_file_comes_to_whoever_asks,
