@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_truncation_and_lengths_beyond_reason_are_errors() {
+    fn m21_garbage_truncation_and_lengths_beyond_reason_are_errors() {
         let bytes = bootstrap().encode();
         for cut in [0, 5, 11, 12, bytes.len() - 1] {
             assert!(Bootstrap::read(&mut &bytes[..cut]).is_err(), "cut at {cut}");

@@ -8,6 +8,9 @@
 //! | (only when not) a line with the length, and so many bytes of gzip | `MARK +` when it is in the cache now, `MARK -` when that failed |
 //! | the bootstrap | (has become the program) |
 //!
+//! Standard input may be a pipe that does not wait, which neither `read` nor `head` copes with: the first words open it anew, as one that
+//! does, where that can be done (a socket cannot be opened, nor a pipe of another user's; those wait).
+//!
 //! The program lies in the cache under its BLAKE3 hash, and is moved there when it is whole: one that is cut short is never run.
 
 use std::io::{self, Write};
@@ -63,7 +66,7 @@ impl Stage<'_> {
         };
         let Self { hash, mark, .. } = self;
         let script = format!(
-            "u=`umask`;umask 077;d=${{XDG_CACHE_HOME:-$HOME/.cache}}/actogen;mkdir -p \"$d\" 2>/dev/null;\
+            "(:</dev/stdin)2>&-&&exec</dev/stdin;u=`umask`;umask 077;d=${{XDG_CACHE_HOME:-$HOME/.cache}}/actogen;mkdir -p \"$d\" 2>/dev/null;\
 [ -w \"$d\" ]||d=`mktemp -d /tmp/actogen.XXXXXX`||exit 77;f=$d/{hash};\
 [ -x \"$f\" ];s=$?;echo '{mark}' $((1-s)) `uname -sm`;\
 if [ $s = 1 ];then read n&&t=$f.$$&&head -c \"$n\"|gzip -dc>\"$t\"&&chmod 700 \"$t\"&&mv \"$t\" \"$f\"\
@@ -157,7 +160,7 @@ mod tests {
             ..stage(&arguments)
         };
         let len = stage.script().unwrap().len();
-        assert!(len <= 680, "it has {len} bytes");
+        assert!(len <= 720, "it has {len} bytes");
     }
 
     /// Runs a first stage with this cache and input; gives its output, its status and what lies in the cache then.
@@ -213,6 +216,40 @@ mod tests {
             assert!(said.ends_with("MARK:1234 -\n"), "{said}");
             assert_eq!((status, names), (Some(77), Vec::new()));
         }
+    }
+
+    #[test]
+    fn m21_a_small_pipe_that_does_not_wait_brings_it_all() {
+        use rustix::{fs::OFlags, pipe};
+        let (arguments, cache) = (["a".to_owned()], tempfile::tempdir().unwrap());
+        // Noise that cannot be packed, so that it is many times the pipe's room.
+        let noise: Vec<String> =
+            (0..4000_u32).map(|n| format!("#{}", blake3::hash(&n.to_le_bytes()))).collect();
+        let program = [PROGRAM, noise.join("\n").as_bytes()].concat();
+        let (read, write) = pipe::pipe_with(pipe::PipeFlags::CLOEXEC).unwrap();
+        pipe::fcntl_setpipe_size(&write, 4096).unwrap();
+        rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK).unwrap();
+        let shell = Command::new("sh")
+            .args(["-c", &stage(&arguments).script().unwrap()])
+            .env("XDG_CACHE_HOME", cache.path())
+            .stdin(Stdio::from(read))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = shipment(&program).unwrap();
+        assert!(input.len() > 64 * 1024);
+        input.extend(b"bootstrap");
+        let mut pipe = std::fs::File::from(write);
+        // The shell has nothing to read at first, and again and again.
+        for piece in input.chunks(3000) {
+            std::thread::yield_now();
+            pipe.write_all(piece).unwrap();
+        }
+        drop(pipe);
+        let output = shell.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.ends_with(";a;bootstrap"), "{said}");
+        assert!(output.status.success());
     }
 
     #[test]
