@@ -39,15 +39,20 @@ impl ContextBuilder {
         self
     }
 
-    /// Who this context is, and in which mesh. It dials only, unless [`Self::listen`] follows.
+    /// Who this context is, and in which mesh. It dials only, unless [`Self::listen`] follows. One that has joined with a token attaches to
+    /// the context by which it did.
     #[cfg(feature = "quic")]
     pub fn mesh(mut self, mesh: crate::mesh::Mesh) -> Self {
         let options = match self.quic {
             Some(quic) => quic.options,
             None => actogen_transport_quic::QuicOptions::dial_only(),
         };
+        let joined = mesh.joined().cloned();
         self.quic = Some(Quic { mesh, options });
-        self
+        match joined {
+            Some((life, endpoint, parent)) => self.incarnation(life).connect_to(endpoint, parent),
+            None => self,
+        }
     }
 
     /// Accepts links at this address, such as `0.0.0.0:4433`; port 0 lets the system choose. Call it after [`Self::mesh`].

@@ -4,10 +4,10 @@ use std::{fmt, sync::Arc};
 
 use actix::{Addr, AsyncContext, Context as ActixContext};
 use actogen_runtime::{
-    Ended, Place, RegisterError, Way,
+    Ended, Phase, Place, RegisterError, Way,
     core::{Address, ContextId, Dead, DeadReason, policy::Policy},
     launch::{Launch, LaunchError},
-    mailbox::StopReason,
+    mailbox::{Mailbox, StopReason},
 };
 
 use crate::{
@@ -90,6 +90,23 @@ impl Context {
         let address: Addr<A> = context.address();
         context.spawn(Pump::new(intake.clone(), address.downgrade()));
         tokio::task::spawn_local(Guarded::new(actor, context, intake));
+    }
+
+    /// As [`Self::attend`], for an actor under one of the reserved handles, which a shutdown does not ask to end: it ends when the context's life
+    /// has come to this phase.
+    pub(crate) fn attend_until<A: RemoteActor>(
+        &self,
+        actor: A,
+        intake: Arc<Intake>,
+        end: fn(&Phase) -> bool,
+    ) {
+        self.attend(actor, intake.clone());
+        let mut phase = self.phase();
+        tokio::task::spawn_local(async move {
+            // The sender lives as long as the context does.
+            let _ = phase.wait_for(end).await;
+            intake.end(StopReason::Shutdown);
+        });
     }
 
     fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake>, Remote<A>) {

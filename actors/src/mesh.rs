@@ -2,14 +2,21 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use actogen_runtime::{core::ContextId, transport::Authority};
-use actogen_transport_quic::{FolderError, MeshAuthority, NodeIdentity};
+use actogen_runtime::{
+    core::{ContextId, Incarnation},
+    transport::Authority,
+};
+use actogen_transport_quic::{
+    EnrolError, FolderError, JoinKey, JoinToken, MeshAuthority, NodeIdentity, QuicOptions, TokenId,
+};
 
 /// A context's identity and, for the root, the mesh's authority.
 #[derive(Clone, Debug)]
 pub struct Mesh {
     identity: Arc<NodeIdentity>,
     authority: Option<Arc<MeshAuthority>>,
+    /// What joining has brought beside the identity: the first life, and whose child it is.
+    joined: Option<(Incarnation, String, ContextId)>,
 }
 
 /// Why there is no mesh.
@@ -40,6 +47,16 @@ impl Mesh {
         Ok(Self::of_root(authority))
     }
 
+    /// As [`Self::fresh`], with certificates that live so long instead of a day. They are renewed at half of it.
+    ///
+    /// # Errors
+    /// [`MeshError::Name`].
+    pub fn fresh_with_lifetime(name: &str, lifetime: Duration) -> Result<Self, MeshError> {
+        let authority = MeshAuthority::generate(name)
+            .map_err(|error| MeshError::Name { name: name.to_owned(), why: error.to_string() })?;
+        Ok(Self::of_root(authority.with_lifetime(lifetime)))
+    }
+
     /// The root of a mesh whose authority is kept in a folder; see [`Self::create_authority`].
     ///
     /// # Errors
@@ -54,7 +71,7 @@ impl Mesh {
     /// # Errors
     /// [`MeshError::Folder`].
     pub fn from_pem(folder: impl AsRef<Path>) -> Result<Self, MeshError> {
-        Ok(Self { identity: Arc::new(NodeIdentity::from_pem(folder)?), authority: None })
+        Ok(Self::enrolled(NodeIdentity::from_pem(folder)?))
     }
 
     /// Makes a mesh's authority and keeps it in a folder: for the root, and for issuing.
@@ -65,6 +82,61 @@ impl Mesh {
         let authority = MeshAuthority::generate(name)
             .map_err(|error| MeshError::Name { name: name.to_owned(), why: error.to_string() })?;
         Ok(authority.save(folder)?)
+    }
+
+    /// Joins a mesh with a one-time token, by whichever context of it answers at `endpoint`: that is the parent then. A builder that gets this
+    /// mesh connects there by itself.
+    ///
+    /// The key is made here and never leaves the process. The token admits one key: after a failure on the way, try again with a new token.
+    ///
+    /// # Errors
+    /// [`EnrolError`]; nothing has been sent unless the other has proved to be of the token's mesh.
+    pub async fn join(endpoint: &str, token: &JoinToken) -> Result<Self, EnrolError> {
+        let options = QuicOptions::dial_only();
+        let joined =
+            actogen_transport_quic::join(options, endpoint, token, JoinKey::generate()).await?;
+        let place = (joined.incarnation, endpoint.to_owned(), joined.parent);
+        Ok(Self { joined: Some(place), ..Self::enrolled(joined.identity) })
+    }
+
+    /// Writes this identity into a folder, as [`Self::from_pem`] reads it: the key readable by its owner alone.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`]; a key that is there stays.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), MeshError> {
+        Ok(self.identity.save(folder)?)
+    }
+
+    /// Gives out a one-time token by which a process may join, from the authority in this folder, whether its root runs or not.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`].
+    pub fn create_token(
+        authority: impl AsRef<Path>,
+        good_for: Duration,
+    ) -> Result<JoinToken, MeshError> {
+        Ok(MeshAuthority::load(authority)?.create_token(good_for)?)
+    }
+
+    /// Takes a token back; whom it has admitted stays. False when there is no such token, or it has expired.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`].
+    pub fn revoke_token(authority: impl AsRef<Path>, token: TokenId) -> Result<bool, MeshError> {
+        Ok(MeshAuthority::load(authority)?.revoke_token(token)?)
+    }
+
+    /// As [`Self::create_token`], from the authority that this mesh's root has with it.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`].
+    ///
+    /// # Panics
+    /// For a mesh that is not the root's: nobody else has the authority.
+    pub fn invite(&self, good_for: Duration) -> Result<JoinToken, MeshError> {
+        let authority = self.authority.as_ref();
+        let authority = authority.expect("only the root's mesh has the authority");
+        Ok(authority.create_token(good_for)?)
     }
 
     /// Issues an identity beforehand, into a folder that is then brought to the other machine. The id is reserved durably.
@@ -81,17 +153,28 @@ impl Mesh {
     }
 
     pub(crate) fn enrolled(identity: NodeIdentity) -> Self {
-        Self { identity: Arc::new(identity), authority: None }
+        Self { identity: Arc::new(identity), authority: None, joined: None }
     }
 
     fn of_root(authority: MeshAuthority) -> Self {
         let identity = Arc::new(authority.root_identity());
-        Self { identity, authority: Some(Arc::new(authority)) }
+        Self { identity, authority: Some(Arc::new(authority)), joined: None }
     }
 
     /// The mesh's name.
     pub fn name(&self) -> &str {
         self.identity.mesh_name().as_str()
+    }
+
+    /// Where joining has led: the life that it has given, the endpoint and the parent.
+    pub(crate) fn joined(&self) -> Option<&(Incarnation, String, ContextId)> {
+        self.joined.as_ref()
+    }
+
+    /// Which context it makes of a process.
+    pub fn context(&self) -> ContextId {
+        use actogen_runtime::transport::Identity;
+        self.identity.context()
     }
 
     pub(crate) fn into_parts(self) -> (Arc<NodeIdentity>, Option<Arc<dyn Authority>>) {

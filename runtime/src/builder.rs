@@ -385,6 +385,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         }
     }
     context.spawn(broker::accept(context.clone()));
+    context.spawn(crate::renewal::keep_renewed(context.clone()));
     Ok(context)
 }
 

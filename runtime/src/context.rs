@@ -163,6 +163,11 @@ impl Context {
         stats
     }
 
+    /// How often this context's certificate has been renewed.
+    pub fn renewals(&self) -> u64 {
+        self.0.counters.renewals.get()
+    }
+
     /// How often peers have done what they may not, of one kind.
     pub fn offences(&self, kind: OffenceKind) -> u64 {
         self.0.counters.offences(kind)

@@ -13,6 +13,7 @@ pub(crate) struct Counters {
     pub(crate) refused: Count,
     pub(crate) forwarded: Count,
     pub(crate) unknown: Count,
+    pub(crate) renewals: Count,
     pub(crate) dropped_notices: Count,
     dead: [Count; DeadReason::ALL.len()],
     offences: [Count; OffenceKind::COUNT],

@@ -1,8 +1,11 @@
-//! Ids, lives and certificates: asked for on the way up, given by the root alone (protocol rules 1, 23 and 24).
+//! Ids, lives and certificates: asked for on the way up, given by the root alone (protocol rules 1, 23, 24 and 25).
 //!
 //! A process that a context launches makes its own key and proves, with a secret that it was given on standard input, that it is
 //! the one that was launched. The launcher checks that proof, since it made the secret; then it asks the root, under its own
 //! authority, for an id and a signature over the newcomer's request. ARCHITECTURE.md says why the root need not see the secret.
+//!
+//! A process that nobody launched shows a one-time token instead. Whose door it comes to knows nothing of tokens: the root checks the proof,
+//! which is over the request, so that nobody on the way can put another request in its place.
 
 use actogen_core::{ContextId, Dead, DeadReason, Handle, Handled, Incarnation};
 use serde::{Deserialize, Serialize};
@@ -38,6 +41,46 @@ impl EnrolRequest {
     }
 
     /// The wire form.
+    pub fn encode(self) -> Vec<u8> {
+        Newcomer::Launched(self).encode()
+    }
+}
+
+/// What a process sends over the join protocol that shows a token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JoinRequest {
+    /// Which token.
+    pub token: u64,
+    /// Its certificate request.
+    pub request: Vec<u8>,
+    /// Keyed hash of the request under a key that is made of the token's secret.
+    pub proof: [u8; 32],
+}
+
+impl JoinRequest {
+    /// The request of one who has a token, proved with its key.
+    pub fn new(token: u64, key: &[u8; 32], request: Vec<u8>) -> Self {
+        let proof = *blake3::keyed_hash(key, &request).as_bytes();
+        Self { token, request, proof }
+    }
+
+    /// The wire form.
+    pub fn encode(self) -> Vec<u8> {
+        Newcomer::Invited(self).encode()
+    }
+}
+
+/// A newcomer at the door. Variants are only ever appended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Newcomer {
+    /// Launched by whoever opens the door.
+    Launched(EnrolRequest),
+    /// With a token of the root's.
+    Invited(JoinRequest),
+}
+
+impl Newcomer {
+    /// The wire form.
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_extend(self, Vec::new()).expect("a request has a form in postcard")
     }
@@ -68,6 +111,10 @@ enum Allocate {
     Enrol(Vec<u8>),
     /// Another life of a context that has its id and certificate.
     Admit(ContextId),
+    /// As the first, for one who shows a token.
+    Join(JoinRequest),
+    /// A newer certificate for the context that asks, which has this one.
+    Renew { certificate: Vec<u8>, request: Vec<u8> },
 }
 
 /// ALLOCATE_ID at the root.
@@ -80,7 +127,7 @@ pub(crate) fn allocate(context: &Context, envelope: Envelope, body: &[u8]) {
             "the request does not decode",
         );
     };
-    match allocate_here(context, &request) {
+    match allocate_here(context, envelope.origin.source, &request) {
         Ok(admission) => reply(envelope, &admission),
         Err(text) => {
             if let Some(port) = envelope.reply {
@@ -90,7 +137,14 @@ pub(crate) fn allocate(context: &Context, envelope: Envelope, body: &[u8]) {
     }
 }
 
-fn allocate_here(context: &Context, request: &Allocate) -> Result<Admission, String> {
+/// What a newcomer with a bad token learns, whatever is bad about it.
+const NO_TOKEN: &str = "this token admits nobody: it was used by another, has been revoked, or has expired; ask for a new one";
+
+fn allocate_here(
+    context: &Context,
+    asker: ContextId,
+    request: &Allocate,
+) -> Result<Admission, String> {
     let Some(root) = &context.0.root else {
         return Err(format!("{} is not the root: only the root gives out ids", context.id()));
     };
@@ -112,6 +166,29 @@ fn allocate_here(context: &Context, request: &Allocate) -> Result<Admission, Str
             let certificate = root.authority.issue(id, csr).map_err(|error| error.to_string())?;
             Ok(Admission { context: id, incarnation, certificate })
         }
+        Allocate::Join(JoinRequest { token, request, proof }) => {
+            let known = root.authority.check_token(*token, request, proof).map_err(|error| {
+                tracing::warn!(context = %context.id(), door = %asker, "a token is refused: {error}");
+                NO_TOKEN.to_owned()
+            })?;
+            let (id, incarnation) = match known {
+                Some(id) => (id, root.allocator.admit()),
+                None => {
+                    reserve(&mut root)?;
+                    root.allocator.allocate().ok_or("no id is reserved")?
+                }
+            };
+            root.authority.bind_token(*token, request, id).map_err(|error| error.to_string())?;
+            let certificate =
+                root.authority.issue(id, request).map_err(|error| error.to_string())?;
+            Ok(Admission { context: id, incarnation, certificate })
+        }
+        Allocate::Renew { certificate, request } => {
+            // Those on the way could ask in its name, but not for a key of theirs.
+            let renewed = root.authority.renew(asker, certificate, request);
+            let certificate = renewed.map_err(|error| error.to_string())?;
+            Ok(Admission { context: asker, incarnation: Incarnation::ANY, certificate })
+        }
     }
 }
 
@@ -130,7 +207,7 @@ impl Context {
         let malformed =
             |text: String| Dead::new(DeadReason::Refused, Handled::Yes, self.id(), text);
         if self.0.root.is_some() {
-            return allocate_here(self, request).map_err(malformed);
+            return allocate_here(self, self.id(), request).map_err(malformed);
         }
         let body =
             postcard::to_extend(request, Vec::new()).expect("a request has a form in postcard");
@@ -142,6 +219,16 @@ impl Context {
     async fn ask_root(&self, handle: Handle, body: &[u8]) -> Result<bytes::Bytes, Dead> {
         let root = Place { context: ContextId::ROOT, incarnation: Incarnation::ANY };
         self.ask(root.address(handle), body).await
+    }
+
+    /// Asks the root for a newer certificate for this context, and gives it.
+    pub(crate) async fn ask_renewal(
+        &self,
+        certificate: Vec<u8>,
+        request: Vec<u8>,
+    ) -> Result<Vec<u8>, Dead> {
+        let ask = Allocate::Renew { certificate, request };
+        self.allocate(&ask).await.map(|admission| admission.certificate)
     }
 
     /// Asks the root for a life for a context that has its id and certificate already.
@@ -168,14 +255,16 @@ pub(crate) async fn answer(context: &Context, enrolment: Enrolment) {
 async fn admit_newcomer(context: &Context, request: &[u8]) -> Result<Vec<u8>, String> {
     // One text for all that a stranger can get wrong: it learns nothing about which launches there are.
     let stranger = || "this context expects no such process".to_owned();
-    let request = take::<EnrolRequest>(request).ok_or_else(stranger)?;
-    let launch = context.0.launches.claim(&request).ok_or_else(stranger)?;
-    let admission = context
-        .allocate(&Allocate::Enrol(request.request))
-        .await
-        .map_err(|dead| dead.to_string())?;
-    let answer =
-        postcard::to_extend(&admission, Vec::new()).expect("an answer has a form in postcard");
-    context.0.launches.admitted(launch, admission.context);
-    Ok(answer)
+    let (launch, ask) = match take::<Newcomer>(request).ok_or_else(stranger)? {
+        Newcomer::Launched(request) => {
+            let launch = context.0.launches.claim(&request).ok_or_else(stranger)?;
+            (Some(launch), Allocate::Enrol(request.request))
+        }
+        Newcomer::Invited(request) => (None, Allocate::Join(request)),
+    };
+    let admission = context.allocate(&ask).await.map_err(|dead| dead.text)?;
+    if let Some(launch) = launch {
+        context.0.launches.admitted(launch, admission.context);
+    }
+    Ok(postcard::to_extend(&admission, Vec::new()).expect("an answer has a form in postcard"))
 }

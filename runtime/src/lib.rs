@@ -18,6 +18,7 @@
 //! | `routes`, `router` | the table, and the actor that writes it |
 //! | [`mailbox`], [`envelope`] | who receives, and what |
 //! | `enrol`, [`launch`] | ids and certificates; processes |
+//! | `renewal` | certificates that are renewed in time |
 //! | `detach` | leaving a parent, and finding another |
 //! | [`dead_letters`], [`events`], [`counters`], [`logs`] | what can be observed |
 //! | `shutdown` | the end |
@@ -50,6 +51,7 @@ pub mod mailbox;
 pub mod memory;
 mod opening;
 mod refuse;
+mod renewal;
 mod router;
 mod routes;
 mod send;
@@ -66,8 +68,9 @@ pub use call::Call;
 pub use context::{Context, ContextHoldings, Phase};
 pub use counters::Stats;
 pub use detach::DetachError;
-pub use enrol::{Admission, EnrolRequest};
+pub use enrol::{Admission, EnrolRequest, JoinRequest, Newcomer};
 pub use join::AdoptError;
+pub use renewal::Renewal;
 pub use router::Holdings;
 pub use send::{Encoded, PostError};
 pub use watching::{Ended, Watch};

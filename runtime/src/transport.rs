@@ -24,6 +24,20 @@ pub trait Identity: fmt::Debug + Send + Sync + 'static {
     /// The certificate in the form in which announcements carry it: at most 8 KiB.
     fn certificate(&self) -> Vec<u8>;
 
+    /// When its certificate will need renewal, and the request for that; `None` for one that needs none.
+    fn renewal(&self) -> Option<crate::renewal::Renewal> {
+        None
+    }
+
+    /// Takes a newer certificate for the same context and key: handshakes from now on show it.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it is not one of this mesh for this context and key, or not in force.
+    fn renew(&self, certificate: &[u8]) -> Result<(), IdentityError> {
+        let _ = certificate;
+        Err(IdentityError("this identity needs no renewal".to_owned()))
+    }
+
     /// Signs a claim of this context.
     fn sign(&self, claim: &[u8]) -> Vec<u8>;
 
@@ -53,6 +67,49 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`IdentityError`] when the request does not decode or its own signature does not hold.
     fn issue(&self, context: ContextId, request: &[u8]) -> Result<Vec<u8>, IdentityError>;
+
+    /// Signs another certificate for a context that has one: `certificate`, which must be in force and for the same key as the request.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when that does not hold.
+    fn renew(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        request: &[u8],
+    ) -> Result<Vec<u8>, IdentityError> {
+        let _ = (context, certificate, request);
+        Err(IdentityError("this authority renews no certificates".to_owned()))
+    }
+
+    /// Whether a one-time token admits this request, which `proof` proves to be of one who has the token. Gives the context that it is,
+    /// if the same key has come before; else a new one is allocated, and [bound](Self::bind_token) before anything is issued.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it does not, for the log: strangers learn no more than that.
+    fn check_token(
+        &self,
+        token: u64,
+        request: &[u8],
+        proof: &[u8; 32],
+    ) -> Result<Option<ContextId>, IdentityError> {
+        let _ = (token, request, proof);
+        Err(IdentityError("this authority gives no tokens out".to_owned()))
+    }
+
+    /// Notes, durably, whom a token has admitted.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it could not be stored; nothing is issued then.
+    fn bind_token(
+        &self,
+        token: u64,
+        request: &[u8],
+        context: ContextId,
+    ) -> Result<(), IdentityError> {
+        let _ = (token, request, context);
+        Err(IdentityError("this authority gives no tokens out".to_owned()))
+    }
 
     /// Makes an allocation durable before it is used: no id below `ids_below` and no term up to `term` is given out again,
     /// not even after a restart of the root (protocol rule 24). An authority that is not kept beyond the process does nothing.

@@ -16,9 +16,7 @@ use actogen_core::{
         next_of_run, put_run,
     },
 };
-use actogen_runtime::{
-    Admission, EnrolRequest, launch::bootstrap::Bootstrap, transport::Authority,
-};
+use actogen_runtime::{Admission, Newcomer, launch::bootstrap::Bootstrap, transport::Authority};
 use actogen_transport_quic::MeshAuthority;
 use bytes::Bytes;
 
@@ -185,11 +183,11 @@ pub(crate) fn enrolment(data: &[u8]) {
     let Some((&which, payload)) = data.split_first() else { return };
     match which % 4 {
         0 => {
-            if let Ok((request, [])) = postcard::take_from_bytes::<EnrolRequest>(payload) {
-                let again = request.encode();
-                let again = postcard::take_from_bytes::<EnrolRequest>(&again)
-                    .map(|(request, _)| request.encode());
-                assert_eq!(again, Ok(request.encode()));
+            if let Ok((newcomer, [])) = postcard::take_from_bytes::<Newcomer>(payload) {
+                let again = newcomer.encode();
+                let again = postcard::take_from_bytes::<Newcomer>(&again)
+                    .map(|(newcomer, _)| newcomer.encode());
+                assert_eq!(again, Ok(newcomer.encode()));
             }
         }
         1 => {

@@ -137,7 +137,19 @@ async fn exchange(
 ) -> Result<Result<Bytes, String>, DialError> {
     let verdict = Verdict::default();
     let config = dial.settings.client(tls::joining(judge, parent, verdict.clone()));
-    let connection = dial.connect(config, &verdict, address, deadline).await?;
+    talk(dial, config, &verdict, request, address, deadline).await
+}
+
+/// One request and its answer, with whoever this configuration takes. The inner result is the answer or the refusal.
+pub(crate) async fn talk(
+    dial: &Dial<'_>,
+    config: quinn::ClientConfig,
+    verdict: &Verdict,
+    request: Bytes,
+    address: SocketAddr,
+    deadline: Instant,
+) -> Result<Result<Bytes, String>, DialError> {
+    let connection = dial.connect(config, verdict, address, deadline).await?;
     let talk = async {
         let (mut sender, mut receiver) = connection.open_bi().await?;
         // A failed write is the connection's end or a refusal, and both are found by the read.
@@ -156,7 +168,7 @@ async fn exchange(
         {
             Ok(Err(describe(&ConnectionError::ApplicationClosed(close))))
         }
-        Ok(Err(error)) => Err(dial.explain(&verdict, &error)),
+        Ok(Err(error)) => Err(dial.explain(verdict, &error)),
         Err(_) => Err(DialError::Unreachable {
             endpoint: dial.endpoint.clone(),
             why: "the answer took too long".to_owned(),

@@ -67,13 +67,14 @@
 //! | `door` | which newcomers are let in, and what becomes of the others |
 //! | `dial` | from `HOST:PORT` to a link, or to an error that says what to do |
 //! | `link` | the ten streams of a link, and how a connection ends |
-//! | `enrol` | the join protocol |
+//! | `enrol`, `invited` | the join protocol; joining with a token |
 
 mod dial;
 mod door;
 mod endpoint;
 mod enrol;
 mod identity;
+mod invited;
 mod link;
 mod settings;
 mod socket;
@@ -84,9 +85,10 @@ pub use door::Refused;
 pub use endpoint::{BindError, QuicTransport};
 pub use enrol::{EnrolError, MAX_REQUEST, enrol};
 pub use identity::{
-    FolderError, JoinKey, LIFETIME, MeshAuthority, MeshName, MeshNameError, NodeIdentity,
-    PEM_LIFETIME,
+    FolderError, JoinKey, JoinToken, LIFETIME, MeshAuthority, MeshName, MeshNameError,
+    NodeIdentity, PEM_LIFETIME, TokenError, TokenId,
 };
+pub use invited::{Joined, join};
 pub use settings::{Mtu, QuicOptions};
 pub use socket::DatagramSocket;
 pub use tunnel::{TUNNEL_ENDPOINT, Tunnel};

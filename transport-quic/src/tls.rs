@@ -17,7 +17,7 @@ use rustls::{
     crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
-        NoServerSessionStorage,
+        ClientHello, NoServerSessionStorage, ResolvesServerCert,
         danger::{ClientCertVerified, ClientCertVerifier},
     },
     sign::{CertifiedKey, SingleCertAndKey},
@@ -46,7 +46,7 @@ impl Verdict {
         self.0.get()
     }
 
-    fn record(&self, refusal: Refusal) -> Error {
+    pub(crate) fn record(&self, refusal: Refusal) -> Error {
         // One handshake judges one certificate, so there is no second reason to lose.
         self.0.get_or_init(|| refusal.clone());
         refusal.into()
@@ -67,13 +67,36 @@ pub(crate) fn accepting(identity: &NodeIdentity, verdict: Verdict) -> QuicServer
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the ring provider speaks TLS 1.3")
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.credentials())));
+        .with_cert_resolver(Arc::new(Shown::by(identity)));
     config.alpn_protocols = vec![LINK_ALPN.to_vec(), JOIN_ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
     QuicServerConfig::try_from(config)
         .expect("the ring provider has the cipher of QUIC's first packets")
+}
+
+/// What this side shows: its certificate, and to a newcomer, who may know the authority by its fingerprint alone, that one's behind it.
+#[derive(Debug)]
+struct Shown {
+    to_contexts: Arc<CertifiedKey>,
+    to_newcomers: Arc<CertifiedKey>,
+}
+
+impl Shown {
+    fn by(identity: &NodeIdentity) -> Self {
+        let to_contexts = identity.credentials();
+        let mut with_authority = CertifiedKey::clone(&to_contexts);
+        with_authority.cert.extend(identity.roots().certificates().iter().cloned());
+        Self { to_contexts, to_newcomers: Arc::new(with_authority) }
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let joins = hello.alpn().is_some_and(|mut protocols| protocols.any(|p| p == JOIN_ALPN));
+        Some(if joins { self.to_newcomers.clone() } else { self.to_contexts.clone() })
+    }
 }
 
 /// The dialling side's configuration for one link.
@@ -92,8 +115,21 @@ pub(crate) fn joining(judge: Judge, parent: ContextId, verdict: Verdict) -> Quic
     client(verifier, None, JOIN_ALPN)
 }
 
+/// As [`joining`], of a process that knows the authority by its fingerprint alone.
+pub(crate) fn joining_pinned(verifier: Arc<dyn ServerCertVerifier>) -> QuicClientConfig {
+    client_by(verifier, None, JOIN_ALPN)
+}
+
 fn client(
     verifier: PeerVerifier,
+    credentials: Option<Arc<CertifiedKey>>,
+    alpn: &[u8],
+) -> QuicClientConfig {
+    client_by(Arc::new(verifier), credentials, alpn)
+}
+
+fn client_by(
+    verifier: Arc<dyn ServerCertVerifier>,
     credentials: Option<Arc<CertifiedKey>>,
     alpn: &[u8],
 ) -> QuicClientConfig {
@@ -101,7 +137,7 @@ fn client(
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("the ring provider speaks TLS 1.3")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+        .with_custom_certificate_verifier(verifier);
     let mut config = match credentials {
         Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
         None => builder.with_no_client_auth(),
@@ -131,8 +167,22 @@ impl PeerVerifier {
     }
 }
 
+/// Checks a signature of TLS 1.3.
+pub(crate) fn verify_signature(
+    message: &[u8],
+    certificate: &CertificateDer<'_>,
+    signed: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    verify_tls13_signature(message, certificate, signed, &SIGNED_WITH)
+}
+
+/// The signatures that are taken.
+pub(crate) fn signature_schemes() -> Vec<SignatureScheme> {
+    SIGNED_WITH.supported_schemes()
+}
+
 /// Never asked: no side offers TLS 1.2.
-fn no_tls12<T>() -> Result<T, Error> {
+pub(crate) fn no_tls12<T>() -> Result<T, Error> {
     Err(Error::General("TLS 1.2 is not spoken".to_owned()))
 }
 

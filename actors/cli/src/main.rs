@@ -4,10 +4,12 @@
 //! |---|---|
 //! | here | the command line, and how it ends |
 //! | `authority` | `ca`: a mesh's authority, and identities issued by it |
+//! | `token` | `token` and `join`: becoming a context without being launched |
 //! | `cache` | `cache`: programs that were sent to this machine |
 
 mod authority;
 mod cache;
+mod token;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 
@@ -18,12 +20,15 @@ use clap::{Parser, Subcommand};
 #[command(
     name = "actogen",
     version,
-    after_help = "Exit status: 0 done, 1 an error, 2 misused.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
+    after_help = "Exit status: 0 done, 1 an error, 2 misused, 111 nobody answers, 121 refused.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
 )]
 struct Arguments {
     /// The folder of the mesh's authority
     #[arg(long, value_name = "DIR", env = "ACTOGEN_MESH", global = true)]
     mesh: Option<PathBuf>,
+    /// Where a context of the mesh answers
+    #[arg(long, value_name = "ADDR", env = "ACTOGEN_CONNECT", global = true)]
+    connect: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,6 +38,11 @@ enum Command {
     /// A mesh's authority, and identities issued by it
     #[command(subcommand)]
     Ca(authority::Command),
+    /// One-time tokens, by which processes join
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Join a mesh with a one-time token from standard input, and keep the identity in a folder
+    Join(token::Join),
     /// Programs that other contexts have sent to this machine
     #[command(subcommand)]
     Cache(cache::Command),
@@ -40,26 +50,37 @@ enum Command {
 
 /// Why a command was not done, for a person.
 #[derive(Debug)]
-struct Failure(String);
+struct Failure {
+    why: String,
+    status: u8,
+}
+
+impl Failure {
+    fn with_status(why: impl Display, status: u8) -> Self {
+        Self { why: why.to_string(), status }
+    }
+}
 
 impl<E: Display> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self(error.to_string())
+        Self::with_status(error, 1)
     }
 }
 
 fn main() -> ExitCode {
-    let Arguments { mesh, command } = Arguments::parse();
+    let Arguments { mesh, connect, command } = Arguments::parse();
     let done = match command {
         Command::Ca(command) => authority::run(command, mesh),
+        Command::Token(command) => token::run(command, mesh),
+        Command::Join(arguments) => token::join(arguments, connect),
         Command::Cache(command) => cache::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(why)) => {
+        Err(Failure { why, status }) => {
             // Whoever has closed the stream does not want to know.
             let _ = writeln!(std::io::stderr(), "actogen: {why}");
-            ExitCode::FAILURE
+            ExitCode::from(status)
         }
     }
 }

@@ -75,3 +75,71 @@ fn the_cache_is_listed_and_cleaned() {
     assert!(new.exists() && !old.exists());
     assert_eq!(actogen(home, &["cache", "clean"]).1, "removed: 1, bytes freed: 7\n");
 }
+
+/// Runs the command with a text on standard input.
+fn with_input(home: &Path, arguments: &[&str], input: &str) -> (i32, String, String) {
+    use std::{io::Write, process::Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_actogen"))
+        .args(arguments)
+        .current_dir(home)
+        .env_remove("ACTOGEN_MESH")
+        .env_remove("ACTOGEN_CONNECT")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // One that does not read it ends before.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_token_joins_once_and_the_identity_lasts() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    actogen::Mesh::create_authority("fleet.test", home.join("ca")).unwrap();
+    let (code, token, err) = actogen(home, &["--mesh", "ca", "token", "create", "--minutes", "5"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(token.starts_with("actogen1:") && token.ends_with(":fleet.test\n"), "{token}");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let mesh = actogen::Mesh::root(home.join("ca")).unwrap();
+        let builder = actogen::Context::builder().mesh(mesh).listen("127.0.0.1:0");
+        let root = builder.start().await.unwrap();
+        let endpoint = root.endpoint().unwrap();
+        let home = home.to_owned();
+        let joining = tokio::task::spawn_blocking(move || {
+            let join = |out: &str, input: &str| {
+                with_input(&home, &["--connect", &endpoint, "join", "--out", out], input)
+            };
+            let joined = join("node", &token);
+            (joined, join("other", &token), join("node", &token), join("third", "nonsense"))
+        });
+        let (joined, again, there, nonsense) = joining.await.unwrap();
+        assert_eq!(joined.0, 0, "{}", joined.2);
+        assert!(joined.1.contains("of fleet.test is in node"), "{}", joined.1);
+        assert_eq!(again.0, 121);
+        assert!(again.2.contains("ask for a new one"), "{}", again.2);
+        assert_eq!(there.0, 1);
+        assert!(there.2.contains("holds a key already"), "{}", there.2);
+        assert_eq!(nonsense.0, 1);
+        assert!(nonsense.2.contains("this is no token"), "{}", nonsense.2);
+        root.shutdown().await;
+    });
+    assert_eq!(actogen::Mesh::from_pem(home.join("node")).unwrap().name(), "fleet.test");
+    assert!(!home.join("other").exists());
+    let (code, token, _) = actogen(home, &["--mesh", "ca", "token", "create"]);
+    assert_eq!(code, 0);
+    let id = token.split(':').nth(2).unwrap();
+    assert_eq!(actogen(home, &["--mesh", "ca", "token", "revoke", id]).0, 0);
+    let (code, _, err) = actogen(home, &["--mesh", "ca", "token", "revoke", id]);
+    assert_eq!(code, 1);
+    assert!(err.contains("never given, or has expired"), "{err}");
+    let (code, _, err) = with_input(home, &["join", "--out", "x"], &token);
+    assert_eq!(code, 1);
+    assert!(err.contains("--connect ADDR"), "{err}");
+}

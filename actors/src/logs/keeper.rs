@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use actix::{Context as ActixContext, Handler};
 use actogen_runtime::{
+    Phase,
     core::{
         Handle,
         policy::{Policy, Side},
@@ -69,6 +70,8 @@ pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static
 
 pub(super) fn serve(context: &Context, Records(intake): Records) {
     if let Some(intake) = intake.get() {
-        context.attend(Keeper { context: context.clone() }, intake.clone());
+        let keeper = Keeper { context: context.clone() };
+        // What those below say while they end is shown as well.
+        context.attend_until(keeper, intake.clone(), |phase| *phase == Phase::Down);
     }
 }

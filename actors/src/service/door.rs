@@ -4,7 +4,10 @@
 //! services, for the context itself.
 
 use actix::{Context as ActixContext, Handler};
-use actogen_runtime::core::{Handle, policy::Policy};
+use actogen_runtime::{
+    Phase,
+    core::{Handle, policy::Policy},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{ServiceError, running::Services};
@@ -57,7 +60,7 @@ pub(crate) fn serve(context: &Context, calls: Calls) {
     let intake = Intake::new::<Stub>((**context).clone());
     context.bind_reserved(Handle::STUB_CALL_SERVICE, intake.clone(), Policy::OnlySelf);
     intake.bound_as(Handle::STUB_CALL_SERVICE);
-    context.attend(Stub { services }, intake);
+    context.attend_until(Stub { services }, intake, |phase| *phase != Phase::Running);
 }
 
 pub(super) async fn wake(context: &Context, service: &'static str) -> Result<(), ServiceError> {

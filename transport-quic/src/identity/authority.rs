@@ -14,15 +14,17 @@ use rcgen::{
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{
     folder::{
-        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE, STATE_FILE,
+        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE,
+        STATE_FILE, TOKENS_FILE,
     },
-    judge::Roots,
+    judge::{Judge, Roots},
     mesh::{self, MeshName, MeshNameError},
     node::{JoinKey, NodeIdentity},
+    tokens::{JoinToken, TokenId, Tokens},
 };
 
 /// How long certificates live that are issued over the network: they are renewed at half of it (protocol rule 25).
@@ -33,7 +35,7 @@ pub const PEM_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 /// getting a new one.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Certificates are dated back by this much, so that a clock that is slow by less accepts them at once (protocol rule 25).
-const BACKDATED: Duration = Duration::from_secs(3600);
+pub(super) const BACKDATED: Duration = Duration::from_secs(3600);
 /// No certificate request of ours comes near this many bytes.
 const MAX_REQUEST: usize = 8 * 1024;
 
@@ -47,6 +49,8 @@ pub struct MeshAuthority {
     roots: Roots,
     roots_pem: String,
     issuer: Issuer<'static, KeyPair>,
+    /// Of certificates issued over the network.
+    lifetime: Duration,
     ledger: Mutex<Ledger>,
 }
 
@@ -57,6 +61,8 @@ struct Ledger {
     reserved: Reserved,
     /// What the root has last been told, and so counts from.
     told: Reserved,
+    /// Those of an authority without a folder; with one they are there.
+    tokens: Tokens,
     folder: Option<PathBuf>,
 }
 
@@ -93,6 +99,7 @@ impl MeshAuthority {
             roots: Roots::one(certificate.der().clone()),
             roots_pem: certificate.pem(),
             issuer: Issuer::new(params, key),
+            lifetime: LIFETIME,
             ledger: Mutex::default(),
         })
     }
@@ -113,8 +120,10 @@ impl MeshAuthority {
         let issuer =
             Issuer::from_ca_cert_der(certificate, key).map_err(|error| wrong(error.to_string()))?;
         let reserved = read_state(&folder)?;
-        let ledger = Ledger { reserved, told: reserved, folder: Some(folder.0.to_owned()) };
-        Ok(Self { mesh, roots, roots_pem, issuer, ledger: Mutex::new(ledger) })
+        let (tokens, folder) = (Tokens::default(), Some(folder.0.to_owned()));
+        let ledger = Ledger { reserved, told: reserved, tokens, folder };
+        let (lifetime, ledger) = (LIFETIME, Mutex::new(ledger));
+        Ok(Self { mesh, roots, roots_pem, issuer, lifetime, ledger })
     }
 
     /// Writes the authority into a folder, its key readable by the owner alone, and from now on keeps its reservations there.
@@ -131,6 +140,12 @@ impl MeshAuthority {
         ledger.told = ledger.reserved;
         ledger.folder = Some(folder.0.to_owned());
         Ok(())
+    }
+
+    /// Has certificates that are issued over the network live so long, instead of [`LIFETIME`].
+    #[must_use]
+    pub fn with_lifetime(self, lifetime: Duration) -> Self {
+        Self { lifetime, ..self }
     }
 
     /// The mesh's name.
@@ -178,6 +193,46 @@ impl MeshAuthority {
         folder.write_new_key(KEY_FILE, &key.serialize_pem())?;
         folder.replace(CERTIFICATE_FILE, &certificate.pem())?;
         folder.replace(ROOTS_FILE, &self.roots_pem)
+    }
+
+    /// Gives out a token by which one process may join, good for this long, and at most for a week.
+    ///
+    /// # Errors
+    /// [`FolderError`] when it cannot be written down, or as many are kept as may.
+    pub fn create_token(&self, good_for: Duration) -> Result<JoinToken, FolderError> {
+        let authority = *blake3::hash(&self.roots.certificates()[0]).as_bytes();
+        let token = self.with_tokens(|tokens| {
+            tokens.give(self.mesh.clone(), authority, seconds_since_1970(), good_for)
+        })?;
+        token.ok_or_else(|| FolderError::Content {
+            path: TOKENS_FILE.into(),
+            why: "it holds as many tokens as it may: revoke some, or wait until they expire".into(),
+        })
+    }
+
+    /// Takes a token back, whether it has admitted somebody or not; whom it has admitted stays. False when there is no such token.
+    ///
+    /// # Errors
+    /// [`FolderError`] when that cannot be written down.
+    pub fn revoke_token(&self, token: TokenId) -> Result<bool, FolderError> {
+        self.with_tokens(|tokens| tokens.revoke(token))
+    }
+
+    /// Does something with the tokens as they are on the disk now, and writes them down if it changed them.
+    fn with_tokens<T>(&self, change: impl FnOnce(&mut Tokens) -> T) -> Result<T, FolderError> {
+        let mut ledger = self.ledger();
+        let Some(path) = ledger.folder.clone() else { return Ok(change(&mut ledger.tokens)) };
+        let folder = Folder(&path);
+        let _lock = folder.lock()?;
+        let text = folder.read_secret(TOKENS_FILE)?;
+        let before = Tokens::from_text(&text)
+            .map_err(|line| folder.content(TOKENS_FILE, format!("line {line} is no token's")))?;
+        let mut tokens = before.clone();
+        let outcome = change(&mut tokens);
+        if tokens != before {
+            folder.replace_secret(TOKENS_FILE, &tokens.to_text())?;
+        }
+        Ok(outcome)
     }
 
     /// The mesh's roots in the form in which an [`Invitation`](actogen_runtime::transport::Invitation) carries them: DER certificates,
@@ -232,21 +287,63 @@ impl Authority for MeshAuthority {
     /// Of the request only its public key is used: the name, the uses and the dates of a certificate are the authority's to say. An
     /// authority with a folder signs for reserved ids alone.
     fn issue(&self, context: ContextId, request: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        let refused = |why: String| IdentityError(format!("the certificate request {why}"));
-        if request.len() > MAX_REQUEST {
-            return Err(refused(format!("has {} bytes; {MAX_REQUEST} are allowed", request.len())));
-        }
-        let request = CertificateSigningRequestParams::from_der(&request.to_vec().into())
-            .map_err(|error| refused(format!("is not accepted: {error}")))?;
-        if request.public_key.algorithm() != &PKCS_ED25519 {
-            return Err(refused("is not for an Ed25519 key".to_owned()));
-        }
+        let request = read_request(request)?;
         let ledger = self.ledger();
         if ledger.folder.is_some() && context.0 >= ledger.reserved.ids_below {
             return Err(IdentityError(format!("{context} has not been reserved")));
         }
         drop(ledger);
-        Ok(self.certify(context, &request.public_key, LIFETIME).der().to_vec())
+        Ok(self.certify(context, &request.public_key, self.lifetime).der().to_vec())
+    }
+
+    fn renew(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        request: &[u8],
+    ) -> Result<Vec<u8>, IdentityError> {
+        let certificate = CertificateDer::from(certificate);
+        let judge = Judge::new(self.mesh.clone(), &self.roots, Duration::ZERO);
+        judge.judge(&certificate, Some(context), UnixTime::now())?;
+        let key = read_request(request)?.public_key;
+        let has = webpki::EndEntityCert::try_from(&certificate)
+            .map_err(|error| IdentityError(error.to_string()))?;
+        if has.subject_public_key_info().as_ref() != key.subject_public_key_info() {
+            return Err(IdentityError(format!("the request is not for the key of {context}")));
+        }
+        // An identity from a folder was good for longer, and stays so.
+        let lifetime = match super::validity(&certificate) {
+            Some((from, until)) => (until.saturating_sub(from)).saturating_sub(BACKDATED),
+            None => self.lifetime,
+        };
+        Ok(self.certify(context, &key, lifetime).der().to_vec())
+    }
+
+    fn check_token(
+        &self,
+        token: u64,
+        request: &[u8],
+        proof: &[u8; 32],
+    ) -> Result<Option<ContextId>, IdentityError> {
+        let key = read_request(request)?.public_key;
+        let key = key.subject_public_key_info();
+        let now = seconds_since_1970();
+        let checked = self
+            .with_tokens(|tokens| tokens.check(TokenId(token), request, proof, &key, now))
+            .map_err(|error| IdentityError(error.to_string()))?;
+        checked.map_err(|refused| IdentityError(refused.to_string()))
+    }
+
+    fn bind_token(
+        &self,
+        token: u64,
+        request: &[u8],
+        context: ContextId,
+    ) -> Result<(), IdentityError> {
+        let key = read_request(request)?.public_key;
+        let key = key.subject_public_key_info();
+        self.with_tokens(|tokens| tokens.bind(TokenId(token), &key, context))
+            .map_err(|error| IdentityError(error.to_string()))
     }
 
     fn reserve(&self, term: u64, ids_below: u64) -> Result<(), IdentityError> {
@@ -286,6 +383,24 @@ impl fmt::Debug for MeshAuthority {
             .field("ledger", &self.ledger)
             .finish_non_exhaustive()
     }
+}
+
+/// A certificate request that is for a key of ours.
+fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, IdentityError> {
+    let refused = |why: String| IdentityError(format!("the certificate request {why}"));
+    if request.len() > MAX_REQUEST {
+        return Err(refused(format!("has {} bytes; {MAX_REQUEST} are allowed", request.len())));
+    }
+    let request = CertificateSigningRequestParams::from_der(&request.to_vec().into())
+        .map_err(|error| refused(format!("is not accepted: {error}")))?;
+    if request.public_key.algorithm() != &PKCS_ED25519 {
+        return Err(refused("is not for an Ed25519 key".to_owned()));
+    }
+    Ok(request)
+}
+
+fn seconds_since_1970() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Ed25519 throughout: small, fast, and its signatures have one length, so that simulated handshakes repeat byte for byte in size.

@@ -9,6 +9,7 @@ use std::{
 
 use rcgen::KeyPair;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use zeroize::Zeroizing;
 
 use super::judge::Roots;
 
@@ -19,6 +20,8 @@ pub(crate) const AUTHORITY_KEY_FILE: &str = "ca-key.pem";
 /// What the root has reserved: the last term and the first free id.
 pub(crate) const STATE_FILE: &str = "ca-state";
 /// A context's certificate.
+/// The tokens that an authority has given out, and whom they have admitted; secret.
+pub(crate) const TOKENS_FILE: &str = "ca-tokens";
 pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
 /// A context's key.
 pub(crate) const KEY_FILE: &str = "key.pem";
@@ -158,6 +161,36 @@ impl Folder<'_> {
             self.sync()
         };
         write().map_err(failed("write", path.clone()))
+    }
+
+    /// As [`Self::replace`], for what only its owner may read; a file that is not there reads as an empty one.
+    pub(crate) fn replace_secret(&self, name: &str, content: &str) -> Result<(), FolderError> {
+        let path = self.path(name);
+        let new = self.path(&format!("{name}.new"));
+        let write = || {
+            // What an earlier try has left may be readable by others.
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            owner_only(&mut options);
+            let mut file = options.open(&new)?;
+            file.write_all(content.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            self.sync()
+        };
+        write().map_err(failed("write", path.clone()))
+    }
+
+    pub(crate) fn read_secret(&self, name: &str) -> Result<Zeroizing<String>, FolderError> {
+        let path = self.path(name);
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Zeroizing::default()),
+            read => read.map(Zeroizing::new).map_err(failed("read", path.clone())),
+        }
     }
 
     /// Holds the folder's lock, against other processes that reserve ids, until the file is dropped.

@@ -27,10 +27,25 @@ mod folder;
 mod judge;
 mod mesh;
 mod node;
+mod tokens;
 
 pub use authority::{LIFETIME, MeshAuthority, PEM_LIFETIME};
 pub use folder::FolderError;
 pub use mesh::{MeshName, MeshNameError};
 pub use node::{JoinKey, NodeIdentity};
+pub use tokens::{JoinToken, TokenError, TokenId};
 
 pub(crate) use judge::{Judge, Refusal, Roots};
+
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+
+/// From when until when a certificate is in force, both since 1970; `None` if it does not decode.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(Duration, Duration)> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let since_1970 = |time: x509_parser::time::ASN1Time| {
+        u64::try_from(time.timestamp()).ok().map(Duration::from_secs)
+    };
+    Some((since_1970(parsed.validity.not_before)?, since_1970(parsed.validity.not_after)?))
+}

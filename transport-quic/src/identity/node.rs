@@ -4,11 +4,14 @@ use std::{
     fmt,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use actogen_core::id::ContextId;
-use actogen_runtime::transport::{Identity, IdentityError};
+use actogen_runtime::{
+    Renewal,
+    transport::{Identity, IdentityError},
+};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PKCS_ED25519, SigningKey};
 use rustls::{
     crypto::ring::sign::any_eddsa_type,
@@ -18,11 +21,15 @@ use rustls::{
 use webpki::EndEntityCert;
 
 use super::{
-    authority::new_key,
+    authority::{BACKDATED, new_key},
     folder::{CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE},
     judge::{Judge, Refusal, Roots},
     mesh::MeshName,
 };
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    pem::encode(&pem::Pem::new("CERTIFICATE", certificate.to_vec()))
+}
 
 /// How far clocks may be apart between contexts with certificates from PEM folders, which know no mesh time (protocol rule 25).
 const PEM_SLACK: Duration = Duration::from_secs(5 * 60);
@@ -117,6 +124,19 @@ impl NodeIdentity {
         })
     }
 
+    /// Writes `ca.pem`, `cert.pem` and `key.pem` into a folder, as [`Self::from_pem`] reads them, the key readable by its owner alone.
+    ///
+    /// # Errors
+    /// [`FolderError`] when a file cannot be written, or a key is there already.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), FolderError> {
+        let folder = Folder(folder.as_ref());
+        folder.create()?;
+        folder.write_new_key(KEY_FILE, &self.key.serialize_pem())?;
+        folder.replace(CERTIFICATE_FILE, &pem(&self.credentials().cert[0]))?;
+        let roots: String = self.roots.certificates().iter().map(|root| pem(root)).collect();
+        folder.replace(ROOTS_FILE, &roots)
+    }
+
     /// The mesh's name.
     pub fn mesh_name(&self) -> &MeshName {
         self.judge.mesh()
@@ -153,7 +173,30 @@ impl NodeIdentity {
     }
 }
 
+impl NodeIdentity {
+    /// Half-life is counted from the issue, which the certificate is dated back from (protocol rule 25).
+    fn renewal_of_certificate(&self) -> Option<Renewal> {
+        let (from, until) = super::validity(&self.credentials().cert[0])?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let issued = from + BACKDATED;
+        let half = issued + until.saturating_sub(issued) / 2;
+        Some(Renewal {
+            due_in: half.saturating_sub(now),
+            expires_in: until.saturating_sub(now),
+            request: self.renewal_request(),
+        })
+    }
+}
+
 impl Identity for NodeIdentity {
+    fn renewal(&self) -> Option<Renewal> {
+        self.renewal_of_certificate()
+    }
+
+    fn renew(&self, certificate: &[u8]) -> Result<(), IdentityError> {
+        NodeIdentity::renew(self, certificate)
+    }
+
     fn context(&self) -> ContextId {
         self.context
     }

@@ -39,6 +39,18 @@ impl RouterCore {
         }
     }
 
+    /// Announces this context as before, with its certificate as it is now. The same attachment at the same place is no news to anybody, and
+    /// takes the place of the older word.
+    pub(super) fn announce_anew(&mut self, out: &mut Effects) {
+        let Some(link) = self.parent else { return };
+        let Some(peer) = self.links.get(&link).map(|state| state.peer) else { return };
+        let announcement = self.announce_self(peer);
+        self.own = Some(announcement.clone());
+        let stamp = self.stamp(link);
+        let message = LinkMessage::AddRoute(AddRoute { stamp, announcement });
+        out.push(Effect::Send { link, stream: None, message });
+    }
+
     /// Whether a child may announce this (protocol rule 3).
     fn check_announcement(
         &self,

@@ -31,6 +31,8 @@ pub enum Input {
         /// Why.
         loss: Loss,
     },
+    /// This context has a newer certificate: those above it shall have that (protocol rule 3).
+    Renewed,
     /// A link's own message has been read on one of its streams.
     Message {
         /// The link.

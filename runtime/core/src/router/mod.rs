@@ -126,6 +126,7 @@ impl RouterCore {
         match input {
             Input::LinkUp { link, peer, side } => self.link_up(link, peer, side, out),
             Input::LinkDown { link, loss } => self.link_down(link, &loss, out),
+            Input::Renewed => self.announce_anew(out),
             Input::Message { link, stream, message } => self.message(link, stream, message, out),
             Input::Addressed { link, context, via } => self.addressed(link, context, via, out),
             Input::Lost { link, peer, lost } => self.told_lost(link, peer, lost, out),
