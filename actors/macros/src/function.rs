@@ -99,6 +99,7 @@ fn expand(arguments: TokenStream, item: TokenStream) -> syn::Result<TokenStream>
 
         const _: () = {
             #[automatically_derived]
+            #[diagnostic::do_not_recommend]
             impl #facade::__private::Callable for #ident {
                 const NAME: &'static str = #name;
                 const TAG: #facade::Tag = #facade::Tag::new(#tag);

@@ -266,6 +266,7 @@ fn expand_method(
         const _: () = {
             #[automatically_derived]
             #[allow(private_interfaces, reason = "as reachable as its service is")]
+            #[diagnostic::do_not_recommend]
             impl #facade::__private::Callable for #marker {
                 const NAME: &'static str = #name;
                 const TAG: #facade::Tag = #facade::Tag::new(#tag);

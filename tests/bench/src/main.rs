@@ -12,6 +12,7 @@
 mod allocations;
 mod calls;
 mod failure;
+mod files;
 mod flood;
 mod local;
 mod mixed;

@@ -158,7 +158,7 @@ mod tests {
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
             refusal("actogen-bench journal").contains(
-                "no suite `journal`: there is local, remote, relay, mixed, calls, flood, scale"
+                "no suite `journal`: there is local, remote, relay, mixed, calls, files, flood, scale"
             ),
             "{}",
             refusal("actogen-bench journal")

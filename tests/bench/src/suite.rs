@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    calls, failure::Failure, flood, local, mixed, relay, remote, report::Report, scale,
+    calls, failure::Failure, files, flood, local, mixed, relay, remote, report::Report, scale,
     settings::Settings,
 };
 
@@ -16,6 +16,7 @@ pub(crate) const SUITES: &[Suite] = &[
     relay::SUITE,
     mixed::SUITE,
     calls::SUITE,
+    files::SUITE,
     flood::SUITE,
     scale::SUITE,
 ];

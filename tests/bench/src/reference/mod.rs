@@ -6,9 +6,11 @@
 //! | `work`, `frames` | what goes over the streams |
 //! | `drive` | the process that sends and measures |
 //! | `serve` | the process that receives: this binary with a hidden argument |
+//! | `file` | files |
 //! | `relay` | the same in the middle, between the first and a third |
 
 mod drive;
+mod file;
 mod frames;
 mod quic;
 mod relay;
@@ -18,6 +20,7 @@ mod work;
 use std::{
     io::{self, BufRead, BufReader},
     net::SocketAddr,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -68,6 +71,7 @@ enum Job {
     Tcp { bytes: usize, write: usize },
     Relayed { bytes: usize, write: usize },
     BesideBulk { bytes: usize },
+    Files { is_relayed: bool, path: PathBuf, to: PathBuf },
     Launch,
     PathMtu,
 }
@@ -232,6 +236,20 @@ impl Reference {
         self.order(Job::BesideBulk { bytes }, lasts).await
     }
 
+    /// Sends a file to the second process, or by way of that to the third, again and again.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`].
+    pub(crate) async fn files(
+        &self,
+        is_relayed: bool,
+        path: PathBuf,
+        to: PathBuf,
+        lasts: Duration,
+    ) -> Result<Outcome, Failure> {
+        self.order(Job::Files { is_relayed, path, to }, lasts).await
+    }
+
     /// Starts a process, connects to it, asks once and ends it, again and again: how long each took until it had answered.
     ///
     /// # Errors
@@ -306,6 +324,11 @@ fn thread(
                     None => Err("there is no third process".into()),
                 },
                 Job::BesideBulk { bytes } => drive::beside_bulk(&connection, bytes, lasts).await,
+                Job::Files { is_relayed, path, to } => {
+                    let onward = third.as_ref().filter(|_| is_relayed);
+                    let onward = onward.map(|third| third.line.as_str());
+                    files(&connection, onward, &path, &to, lasts).await
+                }
                 Job::Launch => launch(settings, lasts).await,
                 Job::PathMtu => Ok(f64::from(connection.stats().path.current_mtu).into()),
             };
@@ -314,6 +337,21 @@ fn thread(
         }
         drop((connection, endpoint));
     });
+}
+
+/// Sends a file again and again. MB a second.
+async fn files(
+    connection: &quinn::Connection,
+    onward: Option<&str>,
+    path: &Path,
+    to: &Path,
+    lasts: Duration,
+) -> Result<Outcome, Error> {
+    let (span, mut bytes) = (Span::of(lasts), 0);
+    while bytes == 0 || !span.is_over() {
+        bytes += file::send(connection, onward, path, to).await?;
+    }
+    Ok((span.rate(bytes) / 1e6).into())
 }
 
 /// The times of bare launches, in nanoseconds.

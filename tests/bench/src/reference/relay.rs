@@ -51,7 +51,7 @@ impl Onward {
     }
 
     /// Passes on what is told by a stream, behind the address of the third process. Gives the third's tally.
-    pub(super) async fn pass(&self, reader: &mut RecvStream) -> Result<Tally, Error> {
+    pub(super) async fn pass(&self, reader: &mut RecvStream, work: Work) -> Result<Tally, Error> {
         let line = read_address(reader).await?;
         let connect = || async {
             let (to, _, certificate) = parse(&line)?;
@@ -59,7 +59,7 @@ impl Onward {
         };
         let (_, connection) = self.connection.get_or_try_init(connect).await?;
         let (mut writer, mut answer) = connection.open_bi().await?;
-        writer.write_all(&[Work::Tell.byte()]).await?;
+        writer.write_all(&[work.byte()]).await?;
         let mut pieces = [const { Bytes::new() }; PIECES];
         while let Some(read) = reader.read_chunks(&mut pieces).await? {
             writer.write_all_chunks(&mut pieces[..read]).await?;

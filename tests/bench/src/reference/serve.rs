@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    file,
     frames::{Frames, put},
     quic,
     relay::Onward,
@@ -142,8 +143,13 @@ async fn serve(mut input: Input, mut output: impl AsyncWrite + Unpin) -> Result<
             Input::Tcp { .. } => return Err("bulk is measured over QUIC only".into()),
         },
         Some(Work::Relay) => match &mut input {
-            Input::Quic { reader, onward } => onward.pass(reader).await?,
+            Input::Quic { reader, onward } => onward.pass(reader, Work::Tell).await?,
             Input::Tcp { .. } => return Err("relaying is measured over QUIC only".into()),
+        },
+        Some(work @ (Work::File | Work::RelayFile)) => match &mut input {
+            Input::Quic { reader, .. } if work == Work::File => file::receive(reader).await?,
+            Input::Quic { reader, onward } => onward.pass(reader, Work::File).await?,
+            Input::Tcp { .. } => return Err("files are measured over QUIC only".into()),
         },
         Some(Work::Echo) => {
             echo(&mut input, &mut output).await?;

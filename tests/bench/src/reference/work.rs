@@ -20,6 +20,10 @@ pub(super) enum Work {
     Relay,
     /// Messages one after the other, each made one owned buffer; how many bytes each has comes first.
     Bulk,
+    /// A file, to be written to a path that comes first ([`super::file`]).
+    File,
+    /// The same, passed on as what [`Self::Relay`] passes on.
+    RelayFile,
 }
 
 impl Work {
@@ -30,13 +34,22 @@ impl Work {
             Self::Echo => b'E',
             Self::Relay => b'R',
             Self::Bulk => b'B',
+            Self::File => b'F',
+            Self::RelayFile => b'P',
         }
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Tell, Self::Count, Self::Echo, Self::Relay, Self::Bulk]
-            .into_iter()
-            .find(|work| work.byte() == byte)
+        let all = [
+            Self::Tell,
+            Self::Count,
+            Self::Echo,
+            Self::Relay,
+            Self::Bulk,
+            Self::File,
+            Self::RelayFile,
+        ];
+        all.into_iter().find(|work| work.byte() == byte)
     }
 }
 
@@ -70,7 +83,7 @@ mod tests {
 
     #[test]
     fn works_and_tallies_survive_the_wire() {
-        for work in [Work::Tell, Work::Count, Work::Echo, Work::Relay, Work::Bulk] {
+        for work in [Work::Tell, Work::Echo, Work::Relay, Work::Bulk, Work::File, Work::RelayFile] {
             assert_eq!(Work::from_byte(work.byte()), Some(work));
         }
         assert_eq!(Work::from_byte(0), None);
