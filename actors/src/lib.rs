@@ -65,6 +65,7 @@
 
 mod actor;
 mod address;
+mod blob;
 mod brief;
 mod builder;
 mod channel;

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::{
     address::{DecodingScope, Known, Reach},
+    blob,
     intake::{Intake, Put},
     message::{Body, CodecError, RemoteMessage},
     scratch,
@@ -251,7 +252,7 @@ impl Reach {
     ) -> Result<M::Result, SendError<M>> {
         match outcome {
             Outcome::Reply(bytes) => {
-                let decode = || M::Result::decode(M::CODEC, &bytes);
+                let decode = || blob::decoded_from(&bytes, || M::Result::decode(M::CODEC, &bytes));
                 let decoded = match &self.context {
                     Some(context) => DecodingScope::of(context).decode(decode),
                     None => decode(),

@@ -19,6 +19,9 @@ use crate::{
     turn::Turn,
 };
 
+/// Bytes of an answer that is not copied.
+const LONG: usize = 64 * 1024;
+
 /// What a handler gives that sometimes has its answer at once.
 pub(crate) enum Given<A: Actor, T> {
     Now(T),
@@ -105,6 +108,8 @@ pub(crate) fn answer<T: Body>(reply: Option<ReplyPort>, codec: Codec, value: T) 
         return reply.local(Box::new(value));
     }
     scratch::with(|bytes| match value.encode(codec, bytes) {
+        // A long one goes as it is, and leaves the buffer behind.
+        Ok(()) if bytes.len() > LONG => reply.value_owned(std::mem::take(bytes).into()),
         Ok(()) => reply.value(bytes),
         Err(error) => reply.failed(&format!("the reply cannot be encoded: {error}")),
     });

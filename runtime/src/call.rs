@@ -9,6 +9,7 @@ use std::{
 
 use actogen_core::{
     Address, ContextId, Dead, DeadReason, Handle, Handled, StreamId,
+    limits::FRAGMENT,
     offence::{Offence, OffenceKind},
     pending::NotAwaited,
     policy::Origin,
@@ -22,6 +23,7 @@ use crate::{
     deadlines,
     envelope::Outcome,
     lane::{Class, LaneError},
+    link::LinkState,
     send::PostError,
     way::Way,
 };
@@ -229,11 +231,33 @@ impl Context {
             let dead = Dead::new(DeadReason::TooLarge, Handled::Yes, self.id(), text);
             return self.answer_dead(to, handle, &dead);
         }
-        if self.send_answer(to, handle, kind, payload, Class::Answer) == Err(LaneError::Full) {
+        let sent = self.send_answer(to, handle, kind, payload, Class::Answer);
+        self.answer_was_sent(to, handle, sent);
+    }
+
+    fn answer_was_sent(&self, to: ContextId, handle: Handle, sent: Result<(), LaneError>) {
+        if sent == Err(LaneError::Full) {
             let text = format!("the answer of {} found no room on the way", self.id());
             let dead = Dead::new(DeadReason::Congested, Handled::Yes, self.id(), text);
             self.answer_dead(to, handle, &dead);
         }
+    }
+
+    /// As [`Self::answer`], of a value that may be kept.
+    pub(crate) fn answer_owned(&self, to: ContextId, handle: Handle, payload: bytes::Bytes) {
+        if to == self.id() {
+            return self.complete(handle, to, Outcome::Reply(payload));
+        }
+        let link = self.routes().link_towards(to);
+        let (Some(link), true) =
+            (link, (FRAGMENT + 1..=self.max_message()).contains(&payload.len()))
+        else {
+            return self.answer(to, handle, Kind::Reply, &payload);
+        };
+        let header = answer_header(&link, to, handle, Kind::Reply);
+        let lane = link.lane(handle.stream());
+        let sent = lane.append_long((to, handle), &header, payload, Class::Answer);
+        self.answer_was_sent(to, handle, sent);
     }
 
     /// Sends a dead reply to a reply handle, or ends the wait in this context.
@@ -258,10 +282,15 @@ impl Context {
         class: Class,
     ) -> Result<(), LaneError> {
         let link = self.routes().link_towards(to).ok_or(LaneError::Closed)?;
-        let mut header = Header::to(handle).kind(kind);
-        if link.peer != to {
-            header.destination = Some(Destination { context: to, incarnation: None });
-        }
+        let header = answer_header(&link, to, handle, kind);
         link.lane(handle.stream()).append((to, handle), &header, &[payload], class)
     }
+}
+
+fn answer_header(link: &LinkState, to: ContextId, handle: Handle, kind: Kind) -> Header {
+    let mut header = Header::to(handle).kind(kind);
+    if link.peer != to {
+        header.destination = Some(Destination { context: to, incarnation: None });
+    }
+    header
 }

@@ -80,6 +80,12 @@ impl ReplyPort {
         self.context.answer(self.to, self.handle, Kind::Reply, encoded);
     }
 
+    /// As [`Self::value`], of a long value, which is not copied.
+    pub fn value_owned(mut self, encoded: Bytes) {
+        self.answered = true;
+        self.context.answer_owned(self.to, self.handle, encoded);
+    }
+
     /// Answers an asker in this context with the value itself.
     pub fn local(mut self, value: Box<dyn Any + Send>) {
         self.answered = true;

@@ -117,7 +117,7 @@ impl Pull {
             left = left
                 .checked_sub(piece.bytes.len() as u64)
                 .ok_or_else(|| FileError::Damaged { path: path.clone() })?;
-            take(piece.bytes).await?;
+            take(piece.bytes.0).await?;
             if let Some(hash) = piece.hash {
                 over.has_ended();
                 return if left == 0 { Ok(hash) } else { Err(FileError::Damaged { path }) };

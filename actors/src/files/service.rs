@@ -17,7 +17,6 @@ use actogen_runtime::{
     },
     events::ContextEvent,
 };
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -27,7 +26,7 @@ use super::{
     source::{Hash, Source},
     spool::{Reader, Spools},
 };
-use crate::{channel::Sender, context::Context, service::Service};
+use crate::{blob::Blob, channel::Sender, context::Context, service::Service};
 
 /// Transfers that one context may have from this one at once, and all of them together.
 const MOST_OF_ONE: usize = 64;
@@ -76,7 +75,7 @@ pub struct Opened {
 #[derive(Debug, Serialize, Deserialize)]
 #[doc(hidden)]
 pub struct Piece {
-    pub(super) bytes: Bytes,
+    pub(super) bytes: Blob,
     /// Of the whole file, with the last piece.
     pub(super) hash: Option<Hash>,
 }
@@ -250,7 +249,7 @@ impl Files {
         if !goes_on {
             self.sessions.0.borrow_mut().remove(&session);
         }
-        Ok(piece.map(|(bytes, hash)| Piece { bytes, hash }).into())
+        Ok(piece.map(|(bytes, hash)| Piece { bytes: Blob(bytes), hash }).into())
     }
 
     #[doc(hidden)]

@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fs::File,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -21,7 +21,7 @@ use futures_util::{
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    FileError,
+    FileError, WINDOW,
     fetch::{Pull, next_hop, no_way},
     service::{Open, piece_of},
     source::Hash,
@@ -56,6 +56,7 @@ struct Spool {
     size: u64,
     mode: u32,
     file: Arc<File>,
+    recent: Recent,
     have: watch::Receiver<Have>,
     filling: AbortHandle,
 }
@@ -66,11 +67,16 @@ impl Drop for Spool {
     }
 }
 
+/// The pieces that have come last, with where each begins: who keeps up needs not read them from the file.
+type Recent = Rc<RefCell<VecDeque<(u64, Bytes)>>>;
+
 /// How far it has come.
 #[derive(Clone, Debug, Default)]
 struct Have {
-    /// Bytes of the file that are there, those before the base counted.
+    /// Bytes of the file that have come, those before the base counted.
     bytes: u64,
+    /// Of those, what can be read from the file.
+    written: u64,
     /// Nothing more comes.
     end: Option<Result<Hash, FileError>>,
 }
@@ -148,11 +154,12 @@ impl Spools {
             }
             let file = tempfile::tempfile().map_err(|error| spool_error(&path, error))?;
             let file = Arc::new(file);
-            let (sender, have) = watch::channel(Have { bytes: base, end: None });
+            let (sender, have) = watch::channel(Have { bytes: base, written: base, end: None });
+            let recent = Recent::default();
             let (filling, registration) = AbortHandle::new_pair();
-            let filler = fill(pull, file.clone(), base, path, sender);
+            let filler = fill(pull, file.clone(), recent.clone(), base, path, sender);
             tokio::task::spawn_local(Abortable::new(filler, registration));
-            Ok(Rc::new(Spool { base, size, mode, file, have, filling }))
+            Ok(Rc::new(Spool { base, size, mode, file, recent, have, filling }))
         }))
     }
 }
@@ -163,7 +170,14 @@ fn spool_error(path: &Path, error: impl std::fmt::Display) -> FileError {
 }
 
 /// Writes what comes, and says how far it is.
-async fn fill(pull: Pull, file: Arc<File>, base: u64, path: PathBuf, have: watch::Sender<Have>) {
+async fn fill(
+    pull: Pull,
+    file: Arc<File>,
+    recent: Recent,
+    base: u64,
+    path: PathBuf,
+    have: watch::Sender<Have>,
+) {
     let mut position = base;
     // One piece is written while the next one comes.
     let mut writing: Option<JoinHandle<std::io::Result<u64>>> = None;
@@ -174,15 +188,23 @@ async fn fill(pull: Pull, file: Arc<File>, base: u64, path: PathBuf, have: watch
             Ok(Err(error)) => return Err(spool_error(&path, error)),
             Err(error) => return Err(spool_error(&path, error)),
         };
-        have.send_modify(|have| have.bytes = end);
+        have.send_modify(|have| have.written = end);
         Ok(())
     };
     let end = pull
         .run(async |piece: Bytes| {
             written(&mut writing).await?;
             let (file, at) = (file.clone(), position - base);
+            {
+                let mut recent = recent.borrow_mut();
+                recent.push_back((position, piece.clone()));
+                if recent.len() > WINDOW {
+                    recent.pop_front();
+                }
+            }
             position += piece.len() as u64;
             let end = position;
+            have.send_modify(|have| have.bytes = end);
             writing = Some(tokio::task::spawn_blocking(move || {
                 file.write_all_at(&piece, at).map(|()| end)
             }));
@@ -227,6 +249,22 @@ impl Reader {
             _ => None,
         };
         let len = usize::try_from(until - self.position).unwrap_or_default();
+        let kept = {
+            let recent = self.spool.recent.borrow();
+            let is_next =
+                |(from, piece): &&(u64, Bytes)| *from == self.position && piece.len() == len;
+            recent.iter().find(is_next).map(|(_, piece)| piece.clone())
+        };
+        if let Some(piece) = kept {
+            self.position = until;
+            return Ok((piece, hash));
+        }
+        let written = |have: &Have| have.written >= until || matches!(have.end, Some(Err(_)));
+        match have.wait_for(written).await.map(|have| have.end.clone()) {
+            Ok(Some(Err(error))) => return Err(error),
+            Ok(_) => {}
+            Err(_) => return Err(spool_error(&self.path, "it has given up")),
+        }
         let (file, at) = (self.spool.file.clone(), self.position - self.spool.base);
         let read = tokio::task::spawn_blocking(move || {
             let mut buffer = vec![0; len];

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     address::{DecodingScope, Remote},
+    blob,
     context::Context,
     message::{Body, Codec},
     send::Request,
@@ -93,7 +94,7 @@ impl<F: Callable> FunctionCall<F> {
         let bytes = answer
             .map_err(|error| CallError::of(error, F::NAME))?
             .map_err(|failure| failure.into_error(F::NAME, self.context))?;
-        let decode = || F::Output::decode(Codec::Postcard, &bytes);
+        let decode = || blob::decoded_from(&bytes, || F::Output::decode(Codec::Postcard, &bytes));
         let decoded = match &by.callee.reach.context {
             Some(context) => DecodingScope::of(context).decode(decode),
             None => decode(),

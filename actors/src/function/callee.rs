@@ -27,14 +27,15 @@ use super::{
     row::{Row, Turn},
 };
 use crate::{
-    Inbound, RemoteActor, RemoteMessage, context::Context, intake::Intake, respond::Given,
+    Inbound, RemoteActor, RemoteMessage, blob::Blob, context::Context, intake::Intake,
+    respond::Given,
 };
 
 /// Chains that one caller may have in a context.
 const MAX_CHAINS: usize = 4096;
 
 /// What a call comes to, encoded.
-pub(super) type Outcome = Result<Bytes, Failure>;
+pub(super) type Outcome = Result<Blob, Failure>;
 
 /// Where a call stands in a chain of its caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub(crate) struct Link {
 
 /// Calls a function.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.Invoke", reply = "Result<Bytes, Failure>", crate = crate)]
+#[remote(name = "actogen.Invoke", reply = "Result<Blob, Failure>", crate = crate)]
 pub(crate) struct Invoke {
     /// The function's tag.
     pub(super) function: u64,
@@ -135,7 +136,7 @@ impl Held {
 /// What a callee can be called by.
 pub(crate) trait Table {
     /// Begins what has this tag, for whoever calls.
-    fn begin(&self, context: &Context, origin: &Origin, tag: u64, arguments: &Bytes) -> Run<Bytes>;
+    fn begin(&self, context: &Context, origin: &Origin, tag: u64, arguments: &Bytes) -> Run<Blob>;
 }
 
 /// Runs what is called.
@@ -168,7 +169,7 @@ impl Callee {
         CallsHeld { calls: held.under_way, chains: held.rows.len() }
     }
 
-    fn begin(&self, origin: &Origin, invoke: &Invoke) -> Run<Bytes> {
+    fn begin(&self, origin: &Origin, invoke: &Invoke) -> Run<Blob> {
         self.table.begin(&self.context, origin, invoke.function, &invoke.arguments)
     }
 
@@ -176,7 +177,7 @@ impl Callee {
     fn go_on(
         &self,
         key: (ContextId, u64),
-        future: Later<Bytes>,
+        future: Later<Blob>,
     ) -> ResponseActFuture<Self, Outcome> {
         let (abort, registration) = AbortHandle::new_pair();
         let can_be_given_up = key.1 != 0;
@@ -206,9 +207,9 @@ impl Callee {
         origin: Origin,
         invoke: Invoke,
     ) -> ResponseActFuture<Self, Outcome> {
-        let wait: Later<Bytes> = Box::pin(async move {
+        let wait: Later<Blob> = Box::pin(async move {
             match turn.await {
-                Ok(()) => Ok(Bytes::new()),
+                Ok(()) => Ok(Blob::default()),
                 Err(failure) => Err(failure),
             }
         });

@@ -33,6 +33,7 @@ pub use failure::{CallError, Failure, RemoteError};
 
 use crate::{
     address::DecodingScope,
+    blob::Blob,
     context::Context,
     message::{Body, Codec, Tag},
 };
@@ -133,7 +134,7 @@ impl<T: Body, E: Into<Box<dyn Error + Send + Sync>>> Fallible for Result<T, E> {
 pub struct Registered {
     name: &'static str,
     tag: Tag,
-    run: fn(&Context, &[u8]) -> Run<Bytes>,
+    run: fn(&Context, &[u8]) -> Run<Blob>,
 }
 
 impl Registered {
@@ -162,7 +163,7 @@ impl Registry {
 }
 
 impl Table for Registry {
-    fn begin(&self, context: &Context, _: &Origin, tag: u64, arguments: &Bytes) -> Run<Bytes> {
+    fn begin(&self, context: &Context, _: &Origin, tag: u64, arguments: &Bytes) -> Run<Blob> {
         match self.0.get(&tag) {
             Some(Some(registered)) => (registered.run)(context, arguments),
             Some(None) => Run::Now(Err(Failure::Ambiguous)),
@@ -188,7 +189,7 @@ pub(crate) fn serve(context: &Context, calls: Calls) {
     callee::serve(context, calls, Box::new(Registry::new()));
 }
 
-fn run_encoded<F: Function>(context: &Context, arguments: &[u8]) -> Run<Bytes> {
+fn run_encoded<F: Function>(context: &Context, arguments: &[u8]) -> Run<Blob> {
     run::<F>(context, arguments, |arguments| F::run(context.clone(), arguments))
 }
 
@@ -197,7 +198,7 @@ pub(crate) fn run<F: Callable>(
     context: &Context,
     arguments: &[u8],
     call: impl FnOnce(F::Arguments) -> Run<F::Output>,
-) -> Run<Bytes> {
+) -> Run<Blob> {
     let decoded = DecodingScope::of(context)
         .decode(|| F::Arguments::decode(Codec::Postcard, arguments))
         .map_err(|error| Failure::Arguments(error.to_string()));
@@ -214,7 +215,7 @@ pub(crate) fn run<F: Callable>(
     }
 }
 
-fn encoded<F: Callable>(outcome: Result<F::Output, Failure>) -> Result<Bytes, Failure> {
+fn encoded<F: Callable>(outcome: Result<F::Output, Failure>) -> Result<Blob, Failure> {
     let mut bytes = Vec::new();
     match outcome?.encode(Codec::Postcard, &mut bytes) {
         Ok(()) => Ok(bytes.into()),

@@ -100,7 +100,7 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use crate::blob::Blob;
     use futures_util::FutureExt;
 
     use super::*;
@@ -118,11 +118,11 @@ mod tests {
         let mut row = Row::default();
         let (two, one) = (waits(&mut row, 2), waits(&mut row, 1));
         assert!(row.enter(0).unwrap().is_none());
-        row.end(0, &Ok(Bytes::new()));
+        row.end(0, &Ok(Blob::default()));
         assert_eq!(one.now_or_never(), Some(Ok(())));
         let mut two = std::pin::pin!(two);
         assert_eq!(two.as_mut().now_or_never(), None);
-        row.end(1, &Ok(Bytes::new()));
+        row.end(1, &Ok(Blob::default()));
         assert_eq!(two.now_or_never(), Some(Ok(())));
     }
 
@@ -146,7 +146,7 @@ mod tests {
         let (one, three) = (waits(&mut row, 1), waits(&mut row, 3));
         row.give_up(2);
         assert_eq!(three.now_or_never(), Some(Err(Failure::GivenUp)));
-        row.end(0, &Ok(Bytes::new()));
+        row.end(0, &Ok(Blob::default()));
         assert_eq!(one.now_or_never(), Some(Ok(())));
     }
 
@@ -157,10 +157,10 @@ mod tests {
         let one = waits(&mut row, 1);
         row.close();
         assert!(!row.is_over());
-        row.end(0, &Ok(Bytes::new()));
+        row.end(0, &Ok(Blob::default()));
         assert_eq!(one.now_or_never(), Some(Ok(())));
         assert!(!row.is_over());
-        row.end(1, &Ok(Bytes::new()));
+        row.end(1, &Ok(Blob::default()));
         assert!(row.is_over());
     }
 }

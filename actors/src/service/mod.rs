@@ -24,6 +24,7 @@ pub(crate) use door::{door, serve};
 
 use crate::{
     address::Remote,
+    blob::Blob,
     context::Context,
     function::{self, Callable, Failure, FunctionCall, Run, callee::Callee},
     message::Tag,
@@ -217,7 +218,7 @@ pub trait Method<S>: Callable {
 fn run_encoded<S: 'static, M: Method<S>>(
     serving: Serving<dyn Any>,
     arguments: &Bytes,
-) -> Run<Bytes> {
+) -> Run<Blob> {
     let Serving { service, context, origin } = serving;
     let Ok(service) = service.downcast::<S>() else {
         return Run::Now(Err(Failure::Ambiguous));
@@ -236,7 +237,7 @@ pub struct RegisteredMethod {
     tag: Tag,
     policy: fn() -> Policy,
     mode: Mode,
-    run: fn(Serving<dyn Any>, &Bytes) -> Run<Bytes>,
+    run: fn(Serving<dyn Any>, &Bytes) -> Run<Blob>,
 }
 
 impl RegisteredMethod {

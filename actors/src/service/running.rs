@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{Mode, RegisteredMethod, RegisteredService, Serving};
 use crate::{
+    blob::Blob,
     context::Context,
     function::{Failure, Run, Table},
 };
@@ -35,7 +36,7 @@ struct Instance {
     /// Held by the serialized method that runs; those that wait get it in the order of their calls.
     turn: Mutex<()>,
     /// The deduplicated calls that run, by method and arguments.
-    shared: RefCell<HashMap<(u64, Bytes), MaybeShared<Bytes>>>,
+    shared: RefCell<HashMap<(u64, Bytes), MaybeShared<Blob>>>,
 }
 
 /// The services of one context.
@@ -146,7 +147,7 @@ impl Instance {
         context: Context,
         origin: Origin,
         arguments: Bytes,
-    ) -> Outcome<Bytes> {
+    ) -> Outcome<Blob> {
         let instance = self.clone();
         let run = {
             let arguments = arguments.clone();
@@ -172,9 +173,9 @@ impl Instance {
     }
 
     /// The run of equal calls, or this one for those to come; handed back when too many are shared.
-    fn share<F>(&self, key: (u64, Bytes), run: F) -> Result<Sharing<Bytes>, F>
+    fn share<F>(&self, key: (u64, Bytes), run: F) -> Result<Sharing<Blob>, F>
     where
-        F: Future<Output = Outcome<Bytes>> + 'static,
+        F: Future<Output = Outcome<Blob>> + 'static,
     {
         let mut all = self.shared.borrow_mut();
         if let Some(running) = all.get(&key).and_then(WeakShared::upgrade)
@@ -193,7 +194,7 @@ impl Instance {
 }
 
 impl Table for Services {
-    fn begin(&self, context: &Context, origin: &Origin, tag: u64, arguments: &Bytes) -> Run<Bytes> {
+    fn begin(&self, context: &Context, origin: &Origin, tag: u64, arguments: &Bytes) -> Run<Blob> {
         let method = match self.0.methods.get(&tag) {
             Some(Some(method)) => *method,
             Some(None) => return Run::Now(Err(Failure::Ambiguous)),
