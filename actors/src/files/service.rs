@@ -17,8 +17,9 @@ use actogen_runtime::{
     },
     events::ContextEvent,
 };
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{sync::Mutex, task::JoinHandle, time::Instant};
 
 use super::{
     Answer, Fetched, FileError, PIECE, Progress,
@@ -133,10 +134,39 @@ struct Session {
     reading: Rc<Mutex<Reading>>,
 }
 
+/// A file that is read one piece ahead of whoever asks.
+struct Ahead(Option<JoinHandle<(Result<(Bytes, Option<Hash>), FileError>, Source)>>);
+
+impl Ahead {
+    fn of(source: Source, most: usize) -> Self {
+        Self(Some(Self::read(source, most)))
+    }
+
+    fn read(
+        mut source: Source,
+        most: usize,
+    ) -> JoinHandle<(Result<(Bytes, Option<Hash>), FileError>, Source)> {
+        tokio::task::spawn_blocking(move || (source.read(most), source))
+    }
+
+    /// The next piece; the one behind it is begun. When whoever asks gives up while it is read, the transfer is over.
+    async fn next(
+        &mut self,
+        most: usize,
+    ) -> crate::Result<Result<(Bytes, Option<Hash>), FileError>> {
+        let reading = self.0.take().ok_or("an earlier piece was given up")?;
+        let (piece, source) = reading.await?;
+        if matches!(piece, Ok((_, None))) {
+            self.0 = Some(Self::read(source, most));
+        }
+        Ok(piece)
+    }
+}
+
 /// Where the pieces of a transfer come from.
 enum Reading {
-    /// From a file of this context; nothing while it is read, or when whoever asked has given that up.
-    Own(Option<Source>),
+    /// From a file of this context, of which one piece is read while the one before is sent.
+    Own(Ahead),
     /// From what is on its way through.
     Passing(Reader),
 }
@@ -236,13 +266,7 @@ impl Files {
         };
         let (reading, most) = found.ok_or("there is no such transfer, or it is over")?;
         let piece = match &mut *reading.lock().await {
-            Reading::Own(slot) => {
-                let mut source = slot.take().ok_or("an earlier piece was given up")?;
-                let read = tokio::task::spawn_blocking(move || (source.read(most), source)).await;
-                let (piece, source) = read?;
-                *slot = Some(source);
-                piece
-            }
+            Reading::Own(ahead) => ahead.next(most).await?,
             Reading::Passing(reader) => reader.read(most).await,
         };
         let goes_on = matches!(&piece, Ok((_, None)));
@@ -288,7 +312,7 @@ impl Files {
             let source =
                 opening.await.map_err(|error| FileError::unreadable(Path::new("?"), error))??;
             let (size, mode) = (source.size(), source.mode());
-            (Reading::Own(Some(source)), size, mode)
+            (Reading::Own(Ahead::of(source, piece)), size, mode)
         } else {
             let reader = self.spools.reader(&open, origin.source).await?;
             let (size, mode) = (reader.size(), reader.mode());
