@@ -134,26 +134,23 @@ struct Session {
     reading: Rc<Mutex<Reading>>,
 }
 
+/// A piece, and with the last the hash of the whole.
+type ReadPiece = Result<(Bytes, Option<Hash>), FileError>;
+
 /// A file that is read one piece ahead of whoever asks.
-struct Ahead(Option<JoinHandle<(Result<(Bytes, Option<Hash>), FileError>, Source)>>);
+struct Ahead(Option<JoinHandle<(ReadPiece, Source)>>);
 
 impl Ahead {
     fn of(source: Source, most: usize) -> Self {
         Self(Some(Self::read(source, most)))
     }
 
-    fn read(
-        mut source: Source,
-        most: usize,
-    ) -> JoinHandle<(Result<(Bytes, Option<Hash>), FileError>, Source)> {
+    fn read(mut source: Source, most: usize) -> JoinHandle<(ReadPiece, Source)> {
         tokio::task::spawn_blocking(move || (source.read(most), source))
     }
 
     /// The next piece; the one behind it is begun. When whoever asks gives up while it is read, the transfer is over.
-    async fn next(
-        &mut self,
-        most: usize,
-    ) -> crate::Result<Result<(Bytes, Option<Hash>), FileError>> {
+    async fn next(&mut self, most: usize) -> crate::Result<ReadPiece> {
         let reading = self.0.take().ok_or("an earlier piece was given up")?;
         let (piece, source) = reading.await?;
         if matches!(piece, Ok((_, None))) {
