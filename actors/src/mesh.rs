@@ -152,6 +152,16 @@ impl Mesh {
         Ok(MeshAuthority::load(authority)?.issue_pem(folder, context, lifetime)?)
     }
 
+    /// Revokes the certificate of a context for good, by the authority in this folder, whether its root runs or not; a root that runs takes
+    /// notice within a second. False when that was done before. Where the root is at hand, [`Context::revoke`](crate::Context::revoke) does
+    /// it at once.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`].
+    pub fn revoke(authority: impl AsRef<Path>, context: ContextId) -> Result<bool, MeshError> {
+        Ok(MeshAuthority::load(authority)?.revoke_context(context)?)
+    }
+
     pub(crate) fn enrolled(identity: NodeIdentity) -> Self {
         Self { identity: Arc::new(identity), authority: None, joined: None }
     }

@@ -106,6 +106,7 @@ pub(crate) async fn attach(context: &Context, opened: Opened) -> Arc<LinkState> 
         // Only a router that has ended does not answer; the link is cut by then.
         let _ = router.send(Attach(state.clone())).await;
     }
+    context.tell_revocations(&state);
     tracing::debug!(context = %context.id(), %peer, ?side, remote = state.remote, "a link stands");
     for (stream, writer) in StreamId::all().zip(link.writers) {
         context.spawn(write(state.clone(), stream, writer));

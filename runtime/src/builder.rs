@@ -386,6 +386,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
     }
     context.spawn(broker::accept(context.clone()));
     context.spawn(crate::renewal::keep_renewed(context.clone()));
+    context.spawn(crate::revocation::keep_revoking(context.clone()));
     Ok(context)
 }
 

@@ -18,7 +18,7 @@
 //! | `routes`, `router` | the table, and the actor that writes it |
 //! | [`mailbox`], [`envelope`] | who receives, and what |
 //! | `enrol`, [`launch`] | ids and certificates; processes |
-//! | `renewal` | certificates that are renewed in time |
+//! | `renewal`, `revocation` | certificates that are renewed in time, and those that are good no more |
 //! | `detach` | leaving a parent, and finding another |
 //! | [`dead_letters`], [`events`], [`counters`], [`logs`] | what can be observed |
 //! | `shutdown` | the end |
@@ -52,6 +52,7 @@ pub mod memory;
 mod opening;
 mod refuse;
 mod renewal;
+mod revocation;
 mod router;
 mod routes;
 mod send;

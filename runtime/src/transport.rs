@@ -38,6 +38,27 @@ pub trait Identity: fmt::Debug + Send + Sync + 'static {
         Err(IdentityError("this identity needs no renewal".to_owned()))
     }
 
+    /// The newest list of revocations that this context has taken, with its signature; `None` when it has none.
+    fn revocations(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Takes a list of revocations: certificates of those on it are refused from now on. Gives who is on it, or nothing when it is not
+    /// newer than the last.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the mesh's authority has not signed it.
+    fn take_revocations(&self, list: &[u8]) -> Result<Option<Vec<ContextId>>, IdentityError> {
+        let _ = list;
+        Err(IdentityError("this identity's certificates are not revoked".to_owned()))
+    }
+
+    /// Whether the newest list has this context on it.
+    fn is_revoked(&self, context: ContextId) -> bool {
+        let _ = context;
+        false
+    }
+
     /// Signs a claim of this context.
     fn sign(&self, claim: &[u8]) -> Vec<u8>;
 
@@ -109,6 +130,23 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
     ) -> Result<(), IdentityError> {
         let _ = (token, request, context);
         Err(IdentityError("this authority gives no tokens out".to_owned()))
+    }
+
+    /// Puts a context on the list of revocations, durably: its certificate is good no more, and it gets no other.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it cannot be: the root, or one more than the list holds.
+    fn revoke(&self, context: ContextId) -> Result<(), IdentityError> {
+        let _ = context;
+        Err(IdentityError("this authority revokes no certificates".to_owned()))
+    }
+
+    /// The list of revocations with its signature, as it is now: also what other processes have put on it. `None` while nobody is on it.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it cannot be read.
+    fn revocations(&self) -> Result<Option<Vec<u8>>, IdentityError> {
+        Ok(None)
     }
 
     /// Makes an allocation durable before it is used: no id below `ids_below` and no term up to `term` is given out again,

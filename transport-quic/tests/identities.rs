@@ -173,6 +173,32 @@ async fn r22_wrong_mesh_is_refused_and_both_meshes_are_named() {
 }
 
 #[tokio::test]
+async fn r22_a_revoked_certificate_is_refused_by_both_sides() {
+    let authority = mesh();
+    let revoked = node(&authority, 1);
+    authority.revoke(ContextId(1)).unwrap();
+    let list = authority.revocations().unwrap().unwrap();
+    let knowing = |identity: Arc<NodeIdentity>| {
+        assert_eq!(identity.take_revocations(&list), Ok(Some(vec![ContextId(1)])));
+        assert_eq!(identity.take_revocations(&list), Ok(None));
+        identity
+    };
+    let acceptor =
+        QuicTransport::bind(knowing(Arc::new(authority.root_identity())), listen()).unwrap();
+    let bad = QuicTransport::bind(revoked, listen()).unwrap();
+    let error = dial_error(&bad, acceptor.endpoint().unwrap(), 0).await;
+    assert!(error.to_string().contains("revoked"), "{error}");
+    assert_eq!(acceptor.refused().identity, 1);
+    let dialler = QuicTransport::bind(knowing(node(&authority, 2)), dial_only()).unwrap();
+    let error = dial_error(&dialler, bad.endpoint().unwrap(), 1).await;
+    assert!(error.to_string().contains("of context 1, is revoked"), "{error}");
+    only_the_honest_get_in(&authority, &acceptor).await;
+    // It gets no other either, neither for its old one nor for a token that has admitted it.
+    let key = JoinKey::generate();
+    assert!(authority.issue(ContextId(1), &key.request()).unwrap_err().0.contains("revoked"));
+}
+
+#[tokio::test]
 async fn r22_a_dialler_that_the_other_side_does_not_accept_learns_why() {
     // The dialler trusts both authorities, as while a mesh moves from one to the other; the acceptor knows only its own.
     let (old, new) = (mesh(), mesh());

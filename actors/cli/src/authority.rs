@@ -35,6 +35,15 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=MOST_DAYS))]
         days: u64,
     },
+    /// Revoke the certificate of a context for good, by the authority that --mesh names
+    #[command(
+        after_help = "Example:\n  actogen --mesh ca ca revoke 7\n\nA running root takes notice within a second, and everybody below it at once: the context's links are closed, and nobody links with it again. Its id is not given out anew."
+    )]
+    Revoke {
+        /// The context's id
+        #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
 }
 
 pub(crate) fn run(command: Command, mesh: Option<PathBuf>) -> Result<(), Failure> {
@@ -51,6 +60,10 @@ pub(crate) fn run(command: Command, mesh: Option<PathBuf>) -> Result<(), Failure
                 "the identity of context {id} is in {}, good for {days} days",
                 out.display()
             ));
+        }
+        Command::Revoke { id } => {
+            let done = if Mesh::revoke(&mesh, ContextId(id))? { "is" } else { "was already" };
+            say(format_args!("context {id} {done} revoked"));
         }
     }
     Ok(())

@@ -143,3 +143,18 @@ fn a_token_joins_once_and_the_identity_lasts() {
     assert_eq!(code, 1);
     assert!(err.contains("--connect ADDR"), "{err}");
 }
+
+#[test]
+fn a_context_is_revoked_once_and_never_the_root() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    assert_eq!(actogen(home, &["--mesh", "ca", "ca", "init", "fleet.test"]).0, 0);
+    let revoke = |id| actogen(home, &["--mesh", "ca", "ca", "revoke", id]);
+    assert_eq!(revoke("7"), (0, "context 7 is revoked\n".to_owned(), String::new()));
+    assert_eq!(revoke("7").1, "context 7 was already revoked\n");
+    assert_eq!(revoke("0").0, 2);
+    fs::write(home.join("ca/ca-revoked"), "nonsense\n").unwrap();
+    let (code, _, err) = revoke("8");
+    assert_eq!(code, 1);
+    assert!(err.contains("ca-revoked: line 1 is not"), "{err}");
+}

@@ -14,8 +14,8 @@ use actogen_core::{
         Destination, FragmentField, Frame, FrameReader, Header, Kind, TAG, TraceContext,
         control::{
             AddRoute, Announcement, Answer, Contexts, DelRoute, Goodbye, Hello, LinkMessage, Loss,
-            LossKind, Outside, Refusal, RefusalReason, Report, Role, VERSION, Welcome, Withdrawn,
-            put_opening, take_opening,
+            LossKind, Outside, Refusal, RefusalReason, Report, Revocations, Role, VERSION, Welcome,
+            Withdrawn, put_opening, take_opening,
         },
         direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost, Ticket},
         put_frame, put_repeated,
@@ -219,6 +219,10 @@ fn values() -> Vec<(String, Value)> {
         ("pause", Value::Link(LinkMessage::Pause(contexts()))),
         ("resume", Value::Link(LinkMessage::Resume(contexts()))),
         ("above", Value::Link(LinkMessage::Above(contexts()))),
+        (
+            "revocations",
+            Value::Link(LinkMessage::Revocations(Revocations { list: vec![0x5a; 90] })),
+        ),
         ("hello-child", Value::Hello(hello)),
         ("hello-parent", Value::Hello(parent)),
         ("hello-direct", Value::Hello(direct)),
@@ -253,6 +257,7 @@ fn values() -> Vec<(String, Value)> {
         LossKind::Moved,
         LossKind::Detached,
         LossKind::Violation,
+        LossKind::Revoked,
     ];
     values.extend(kinds.map(|k| (format!("goodbye-{k:?}").to_lowercase(), goodbye(k))));
     values

@@ -9,7 +9,7 @@ use actogen_core::{
         Destination, FragmentField, FrameReader, Header, Kind, TraceContext, WireError,
         control::{
             AddRoute, Announcement, Answer, Contexts, DelRoute, Goodbye, Hello, LinkMessage, Loss,
-            LossKind, Outside, Report, Withdrawn, take_opening,
+            LossKind, Outside, Report, Revocations, Withdrawn, take_opening,
         },
         direct::{Ask, Behind, Body, Flush, Flushed, Grant, Lost},
         fragment::{Reassembly, split},
@@ -115,7 +115,8 @@ fn message() -> impl Strategy<Value = LinkMessage> {
         prop_oneof![
             Just(LossKind::ProcessExited),
             Just(LossKind::Silent),
-            Just(LossKind::Violation)
+            Just(LossKind::Violation),
+            Just(LossKind::Revoked)
         ]
     };
     let del =
@@ -133,6 +134,8 @@ fn message() -> impl Strategy<Value = LinkMessage> {
         ids().prop_map(|contexts| LinkMessage::Pause(Contexts { contexts })),
         ids().prop_map(|contexts| LinkMessage::Resume(Contexts { contexts })),
         ids().prop_map(|contexts| LinkMessage::Above(Contexts { contexts })),
+        prop::collection::vec(any::<u8>(), 0..80)
+            .prop_map(|list| LinkMessage::Revocations(Revocations { list })),
     ]
 }
 
@@ -245,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), handle in prop::sample::select(vec![103_u64, 104, 109, 190, 191, 192, 193, 194, 195])) {
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), handle in prop::sample::select(vec![103_u64, 104, 109, 190, 191, 192, 193, 194, 195, 196])) {
         let _ = Header::decode(&bytes);
         let _ = Dead::decode(&bytes);
         let _ = read(&bytes, &[7, 100]);

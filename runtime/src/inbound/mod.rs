@@ -126,6 +126,13 @@ impl Inbound {
                 }
                 return Ok(None);
             }
+            if let LinkMessage::Revocations(of) = &message {
+                if self.stream != StreamId::CONTROL {
+                    return Err(WireError::Invalid("the stream of revocations"));
+                }
+                self.context.link_revokes(&self.link, &of.list);
+                return Ok(None);
+            }
             return Ok(Some(message));
         }
         if header.handle.stream() != self.stream {

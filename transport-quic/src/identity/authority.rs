@@ -18,12 +18,13 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{
     folder::{
-        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE,
-        STATE_FILE, TOKENS_FILE,
+        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, REVOKED_FILE,
+        ROOTS_FILE, STATE_FILE, TOKENS_FILE,
     },
     judge::{Judge, Roots},
     mesh::{self, MeshName, MeshNameError},
     node::{JoinKey, NodeIdentity},
+    revocations::Revocations,
     tokens::{JoinToken, TokenId, Tokens},
 };
 
@@ -63,6 +64,8 @@ struct Ledger {
     told: Reserved,
     /// Those of an authority without a folder; with one they are there.
     tokens: Tokens,
+    /// As the tokens.
+    revoked: Revocations,
     folder: Option<PathBuf>,
 }
 
@@ -120,8 +123,8 @@ impl MeshAuthority {
         let issuer =
             Issuer::from_ca_cert_der(certificate, key).map_err(|error| wrong(error.to_string()))?;
         let reserved = read_state(&folder)?;
-        let (tokens, folder) = (Tokens::default(), Some(folder.0.to_owned()));
-        let ledger = Ledger { reserved, told: reserved, tokens, folder };
+        let folder = Some(folder.0.to_owned());
+        let ledger = Ledger { reserved, told: reserved, folder, ..Ledger::default() };
         let (lifetime, ledger) = (LIFETIME, Mutex::new(ledger));
         Ok(Self { mesh, roots, roots_pem, issuer, lifetime, ledger })
     }
@@ -137,6 +140,9 @@ impl MeshAuthority {
         folder.write_new_key(AUTHORITY_KEY_FILE, &self.issuer.key().serialize_pem())?;
         folder.replace(ROOTS_FILE, &self.roots_pem)?;
         write_state(&folder, ledger.reserved)?;
+        if !ledger.revoked.is_empty() {
+            folder.replace(REVOKED_FILE, &ledger.revoked.to_text())?;
+        }
         ledger.told = ledger.reserved;
         ledger.folder = Some(folder.0.to_owned());
         Ok(())
@@ -235,6 +241,44 @@ impl MeshAuthority {
         Ok(outcome)
     }
 
+    /// Revokes the certificate of a context for good: it gets no other, and its id is never given out again. False when that was done
+    /// before.
+    ///
+    /// # Errors
+    /// [`FolderError`] when it cannot be written down, or the context cannot be revoked.
+    pub fn revoke_context(&self, context: ContextId) -> Result<bool, FolderError> {
+        let mut ledger = self.ledger();
+        let refused = |error: super::revocations::Unrevocable| FolderError::Content {
+            path: REVOKED_FILE.into(),
+            why: error.to_string(),
+        };
+        let Some(path) = ledger.folder.clone() else {
+            return ledger.revoked.revoke(context).map_err(refused);
+        };
+        let folder = Folder(&path);
+        let _lock = folder.lock()?;
+        let mut revoked = read_revoked(&folder)?;
+        let is_news = revoked.revoke(context).map_err(refused)?;
+        if is_news {
+            folder.replace(REVOKED_FILE, &revoked.to_text())?;
+        }
+        Ok(is_news)
+    }
+
+    /// Whose certificates are revoked, as it is on the disk now.
+    fn revoked(&self) -> Result<Revocations, FolderError> {
+        let ledger = self.ledger();
+        match &ledger.folder {
+            Some(path) => read_revoked(&Folder(path)),
+            None => Ok(ledger.revoked.clone()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
     /// The mesh's roots in the form in which an [`Invitation`](actogen_runtime::transport::Invitation) carries them: DER certificates,
     /// one after the other.
     pub fn roots(&self) -> Vec<u8> {
@@ -255,6 +299,14 @@ impl MeshAuthority {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
         params.signed_by(key, &self.issuer).expect("our own parameters can be encoded")
+    }
+
+    fn not_revoked(&self, context: ContextId) -> Result<(), IdentityError> {
+        let revoked = self.revoked().map_err(|error| IdentityError(error.to_string()))?;
+        match revoked.contains(context) {
+            true => Err(IdentityError(format!("{context} has been revoked"))),
+            false => Ok(()),
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -293,6 +345,7 @@ impl Authority for MeshAuthority {
             return Err(IdentityError(format!("{context} has not been reserved")));
         }
         drop(ledger);
+        self.not_revoked(context)?;
         Ok(self.certify(context, &request.public_key, self.lifetime).der().to_vec())
     }
 
@@ -305,6 +358,7 @@ impl Authority for MeshAuthority {
         let certificate = CertificateDer::from(certificate);
         let judge = Judge::new(self.mesh.clone(), &self.roots, Duration::ZERO);
         judge.judge(&certificate, Some(context), UnixTime::now())?;
+        self.not_revoked(context)?;
         let key = read_request(request)?.public_key;
         let has = webpki::EndEntityCert::try_from(&certificate)
             .map_err(|error| IdentityError(error.to_string()))?;
@@ -344,6 +398,16 @@ impl Authority for MeshAuthority {
         let key = key.subject_public_key_info();
         self.with_tokens(|tokens| tokens.bind(TokenId(token), &key, context))
             .map_err(|error| IdentityError(error.to_string()))
+    }
+
+    fn revoke(&self, context: ContextId) -> Result<(), IdentityError> {
+        self.revoke_context(context).map(drop).map_err(|error| IdentityError(error.to_string()))
+    }
+
+    fn revocations(&self) -> Result<Option<Vec<u8>>, IdentityError> {
+        let revoked = self.revoked().map_err(|error| IdentityError(error.to_string()))?;
+        let signed = || revoked.sign(&self.mesh, self.issuer.key());
+        Ok((!revoked.is_empty()).then(signed))
     }
 
     fn reserve(&self, term: u64, ids_below: u64) -> Result<(), IdentityError> {
@@ -447,6 +511,12 @@ fn authority_name(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<Mes
         return Err(format!("{AUTHORITY_KEY_FILE} is the key of another certificate"));
     }
     Ok(mesh)
+}
+
+fn read_revoked(folder: &Folder<'_>) -> Result<Revocations, FolderError> {
+    Revocations::from_text(&folder.read_if_there(REVOKED_FILE)?).map_err(|line| {
+        folder.content(REVOKED_FILE, format!("line {line} is not one of a list of ids"))
+    })
 }
 
 fn write_state(folder: &Folder<'_>, reserved: Reserved) -> Result<(), FolderError> {

@@ -19,9 +19,11 @@ pub(crate) const ROOTS_FILE: &str = "ca.pem";
 pub(crate) const AUTHORITY_KEY_FILE: &str = "ca-key.pem";
 /// What the root has reserved: the last term and the first free id.
 pub(crate) const STATE_FILE: &str = "ca-state";
-/// A context's certificate.
 /// The tokens that an authority has given out, and whom they have admitted; secret.
 pub(crate) const TOKENS_FILE: &str = "ca-tokens";
+/// Whose certificates an authority has revoked.
+pub(crate) const REVOKED_FILE: &str = "ca-revoked";
+/// A context's certificate.
 pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
 /// A context's key.
 pub(crate) const KEY_FILE: &str = "key.pem";
@@ -161,6 +163,16 @@ impl Folder<'_> {
             self.sync()
         };
         write().map_err(failed("write", path.clone()))
+    }
+
+    /// As [`Self::read`]; a file that is not there reads as an empty one.
+    pub(crate) fn read_if_there(&self, name: &str) -> Result<String, FolderError> {
+        match self.read(name) {
+            Err(FolderError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(String::new())
+            }
+            read => read,
+        }
     }
 
     /// As [`Self::replace`], for what only its owner may read; a file that is not there reads as an empty one.

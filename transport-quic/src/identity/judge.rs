@@ -1,6 +1,10 @@
 //! The one judgement of a certificate, used wherever a certificate arrives: in handshakes of both sides and in announcements.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
 
 use actogen_core::id::ContextId;
 use actogen_runtime::transport::IdentityError;
@@ -10,11 +14,14 @@ use rustls::{
 };
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
-use super::mesh::{self, MeshName};
+use super::{
+    mesh::{self, MeshName},
+    revocations::Revocations,
+};
 
 /// The signatures that an authority may have put on a certificate. Our own authorities use Ed25519; the NIST curves are for
 /// authorities that were made with other tools.
-static ISSUED_WITH: &[&dyn SignatureVerificationAlgorithm] = &[
+pub(super) static ISSUED_WITH: &[&dyn SignatureVerificationAlgorithm] = &[
     webpki::ring::ED25519,
     webpki::ring::ECDSA_P256_SHA256,
     webpki::ring::ECDSA_P384_SHA384,
@@ -99,17 +106,54 @@ fn sequence_length(bytes: &[u8]) -> Option<usize> {
     (header + body <= bytes.len()).then_some(header + body)
 }
 
-/// What a context holds certificates against: its mesh's name and roots, and how far clocks may be apart.
+/// What a context holds certificates against: its mesh's name and roots, how far clocks may be apart, and whose are revoked.
 pub(crate) struct Judge {
     mesh: MeshName,
+    roots: Roots,
     anchors: Vec<TrustAnchor<'static>>,
     slack: Duration,
+    /// With the form in which it came.
+    revoked: RwLock<(Revocations, Vec<u8>)>,
 }
 
 impl Judge {
     /// `slack` is allowed at both ends of a certificate's validity (protocol rule 25).
     pub(crate) fn new(mesh: MeshName, roots: &Roots, slack: Duration) -> Self {
-        Self { mesh, anchors: roots.anchors(), slack }
+        Self {
+            mesh,
+            roots: roots.clone(),
+            anchors: roots.anchors(),
+            slack,
+            revoked: RwLock::default(),
+        }
+    }
+
+    /// The newest list of revocations, as it was taken; `None` when none was.
+    pub(super) fn revocations(&self) -> Option<Vec<u8>> {
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        (!revoked.0.is_empty()).then(|| revoked.1.clone())
+    }
+
+    /// Takes a list; gives who is on it if it is newer than the last, which costs no look at the signature if it is the same.
+    pub(super) fn take_revocations(
+        &self,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<ContextId>>, IdentityError> {
+        if self.revoked.read().unwrap_or_else(PoisonError::into_inner).1 == bytes {
+            return Ok(None);
+        }
+        let newer = Revocations::verify(bytes, &self.mesh, &self.roots)?;
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        if !newer.is_after(&revoked.0) {
+            return Ok(None);
+        }
+        let contexts = newer.contexts();
+        *revoked = (newer, bytes.to_vec());
+        Ok(Some(contexts))
+    }
+
+    pub(super) fn is_revoked(&self, context: ContextId) -> bool {
+        self.revoked.read().unwrap_or_else(PoisonError::into_inner).0.contains(context)
     }
 
     pub(crate) fn mesh(&self) -> &MeshName {
@@ -141,6 +185,9 @@ impl Judge {
             return Err(Refusal::Mesh { ours: self.mesh.clone(), theirs: mesh });
         }
         self.check_chain(&leaf, now).map_err(|error| self.explain(error))?;
+        if self.is_revoked(context) {
+            return Err(Refusal::Revoked { context });
+        }
         match expect {
             Some(expected) if expected != context => {
                 Err(Refusal::Context { expected, found: context })
@@ -244,6 +291,8 @@ pub(crate) enum Refusal {
     Use,
     #[error("the peer's certificate is of {found}, but {expected} was expected")]
     Context { expected: ContextId, found: ContextId },
+    #[error("the peer's certificate, of {context}, is revoked")]
+    Revoked { context: ContextId },
     #[error("the signature is not one of the certificate's key")]
     Signature,
 }
@@ -265,6 +314,7 @@ impl From<Refusal> for rustls::Error {
             Refusal::Mesh { .. } | Refusal::Authority { .. } => CertificateError::UnknownIssuer,
             Refusal::Expired { .. } => CertificateError::Expired,
             Refusal::NotYetValid { .. } => CertificateError::NotValidYet,
+            Refusal::Revoked { .. } => CertificateError::Revoked,
             Refusal::Use => CertificateError::InvalidPurpose,
             Refusal::Signature => CertificateError::BadSignature,
         })

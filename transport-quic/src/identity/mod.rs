@@ -18,7 +18,8 @@
 //! 2. one of the mesh's roots issued it directly,
 //! 3. it is in force now (contexts with PEM folders allow five minutes),
 //! 4. it is meant for both server and client authentication,
-//! 5. and, where the caller knows who must answer, it is that context's.
+//! 5. the authority has not revoked it,
+//! 6. and, where the caller knows who must answer, it is that context's.
 //!
 //! Host names play no part: contexts move between machines, and a certificate binds a context, not an address.
 
@@ -27,6 +28,7 @@ mod folder;
 mod judge;
 mod mesh;
 mod node;
+mod revocations;
 mod tokens;
 
 pub use authority::{LIFETIME, MeshAuthority, PEM_LIFETIME};

@@ -197,6 +197,18 @@ impl Identity for NodeIdentity {
         NodeIdentity::renew(self, certificate)
     }
 
+    fn revocations(&self) -> Option<Vec<u8>> {
+        self.judge.revocations()
+    }
+
+    fn take_revocations(&self, list: &[u8]) -> Result<Option<Vec<ContextId>>, IdentityError> {
+        self.judge.take_revocations(list)
+    }
+
+    fn is_revoked(&self, context: ContextId) -> bool {
+        self.judge.is_revoked(context)
+    }
+
     fn context(&self) -> ContextId {
         self.context
     }

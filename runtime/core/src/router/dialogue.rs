@@ -33,6 +33,11 @@ pub enum Input {
     },
     /// This context has a newer certificate: those above it shall have that (protocol rule 3).
     Renewed,
+    /// The certificates of these contexts are good no more: the authority has said so, as the host has checked (protocol rule 26).
+    Revoked {
+        /// Which.
+        contexts: Vec<ContextId>,
+    },
     /// A link's own message has been read on one of its streams.
     Message {
         /// The link.

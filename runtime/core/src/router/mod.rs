@@ -8,6 +8,7 @@ mod above;
 mod announce;
 mod dialogue;
 mod direct;
+mod revoke;
 mod withdraw;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -127,6 +128,7 @@ impl RouterCore {
             Input::LinkUp { link, peer, side } => self.link_up(link, peer, side, out),
             Input::LinkDown { link, loss } => self.link_down(link, &loss, out),
             Input::Renewed => self.announce_anew(out),
+            Input::Revoked { contexts } => self.revoked(&contexts, out),
             Input::Message { link, stream, message } => self.message(link, stream, message, out),
             Input::Addressed { link, context, via } => self.addressed(link, context, via, out),
             Input::Lost { link, peer, lost } => self.told_lost(link, peer, lost, out),
@@ -244,11 +246,12 @@ impl RouterCore {
             LinkMessage::DelRoute(del) => del.stamp,
             LinkMessage::Detaching => return self.detaching(link, out),
             LinkMessage::Above(contexts) => return self.line(link, contexts, out),
-            // The host's business: how a link ends, how much of it was taken over, and what shall wait.
+            // The host's business: how a link ends, how much of it was taken over, what shall wait, and what the authority has signed.
             LinkMessage::Goodbye(_)
             | LinkMessage::Report(_)
             | LinkMessage::Pause(_)
-            | LinkMessage::Resume(_) => return,
+            | LinkMessage::Resume(_)
+            | LinkMessage::Revocations(_) => return,
         };
         let Some(state) = self.links.get_mut(&link) else { return };
         let relay = match state.copy(stream, stamp) {

@@ -32,6 +32,8 @@ pub mod handles {
     pub const RESUME: Handle = Handle(194);
     /// Tells a child who stands above its parent.
     pub const ABOVE: Handle = Handle(195);
+    /// Whose certificates are not good any more.
+    pub const REVOCATIONS: Handle = Handle(196);
 }
 
 /// How the two ends of a link stand to each other, as the dialer sees it.
@@ -271,6 +273,8 @@ pub enum LossKind {
     Detached,
     /// The peer broke the protocol and was cut off.
     Violation,
+    /// The mesh's authority has revoked the context's certificate.
+    Revoked,
 }
 
 /// A link's last frame.
@@ -296,6 +300,14 @@ pub struct Contexts {
     pub contexts: Vec<ContextId>,
 }
 
+/// A numbered list, signed by the mesh's authority, in whatever form the mesh's identities have (protocol rule 26).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocations {
+    /// The list with its signature.
+    #[serde(with = "serde_bytes_vec")]
+    pub list: Vec<u8>,
+}
+
 /// What a frame to one of the link's own handles says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkMessage {
@@ -315,6 +327,8 @@ pub enum LinkMessage {
     Resume(Contexts),
     /// The peer, a parent, stands below these, nearest first.
     Above(Contexts),
+    /// Whose certificates the peer knows to be revoked.
+    Revocations(Revocations),
 }
 
 impl LinkMessage {
@@ -330,6 +344,7 @@ impl LinkMessage {
             handles::PAUSE,
             handles::RESUME,
             handles::ABOVE,
+            handles::REVOCATIONS,
         ]
         .contains(&handle)
     }
@@ -374,6 +389,7 @@ impl LinkMessage {
             handles::PAUSE => Ok(Self::Pause(take_contexts(payload, "a pause")?)),
             handles::RESUME => Ok(Self::Resume(take_contexts(payload, "a resumption")?)),
             handles::ABOVE => Ok(Self::Above(take_contexts(payload, "a line of ancestors")?)),
+            handles::REVOCATIONS => Ok(Self::Revocations(take(payload, "a list of revocations")?)),
             _ => Err(WireError::Invalid("the handle of a link's own frame")),
         }
     }
@@ -389,6 +405,7 @@ impl LinkMessage {
             Self::Pause(m) => (handles::PAUSE, encode(m)),
             Self::Resume(m) => (handles::RESUME, encode(m)),
             Self::Above(m) => (handles::ABOVE, encode(m)),
+            Self::Revocations(m) => (handles::REVOCATIONS, encode(m)),
         };
         put_frame(&Header::to(handle), &[&payload], out);
     }

@@ -586,3 +586,30 @@ fn a_router_that_is_full_refuses_new_routes_and_keeps_the_old() {
     assert_eq!(offences, [(OffenceKind::Quota, c(3))]);
     assert_eq!(root.core.table().iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [1, 2]);
 }
+
+/// Whose certificate is revoked has no route any more; who stands behind it loses its own by the word of those between.
+#[test]
+fn m02_a_revoked_context_has_neither_link_nor_route() {
+    let add = |stamp, announcement| LinkMessage::AddRoute(AddRoute { stamp, announcement });
+    let (mut root, link) = root_with_child(&Limits::default());
+    let (one, two, three) =
+        (add(1, announced(1, 0, 1)), add(2, announced(2, 1, 1)), add(3, announced(3, 2, 1)));
+    read_in_order(&mut root, link, &[(0, &one), (0, &two), (0, &three)]);
+    let mut out = Vec::new();
+    root.core.handle(Input::Revoked { contexts: vec![c(2), c(9)] }, &mut out);
+    let down = |id| {
+        out.iter().any(|effect| {
+            matches!(effect, Effect::Down { context, loss }
+                if *context == c(id) && loss.kind == LossKind::Revoked)
+        })
+    };
+    assert!(down(2) && !down(3), "{out:?}");
+    assert!(!out.iter().any(|effect| matches!(effect, Effect::Close { .. })), "{out:?}");
+    assert!(root.core.table().contains(c(1)) && !root.core.table().contains(c(2)));
+    out.clear();
+    root.core.handle(Input::Revoked { contexts: vec![c(1)] }, &mut out);
+    let closes = out.iter().any(|effect| {
+        matches!(effect, Effect::Close { link: closed, kind: LossKind::Revoked, .. } if *closed == link)
+    });
+    assert!(closes && out.len() == 1, "the rest comes with the link's end: {out:?}");
+}
