@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, function, logs, service, spawn};
+use crate::{context::Context, function, logs, nursery, service};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -176,7 +176,7 @@ impl ContextBuilder {
         };
         #[cfg(not(feature = "quic"))]
         let runtime = self.runtime;
-        let (door, requests) = spawn::door();
+        let (door, requests) = nursery::door();
         let (functions, calls) = function::door();
         let (services, service_calls) = service::door();
         let (keeper, records) = logs::door();
@@ -187,7 +187,7 @@ impl ContextBuilder {
             keeper(context);
         });
         let context = Context::over(runtime.start().await?);
-        spawn::serve(&context, requests);
+        nursery::serve(&context, requests);
         function::serve(&context, calls);
         service::serve(&context, service_calls);
         logs::serve(&context, records);

@@ -109,7 +109,7 @@ impl Context {
         });
     }
 
-    fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake>, Remote<A>) {
+    pub(crate) fn open_intake<A: RemoteActor>(&self, policy: Policy) -> (Arc<Intake>, Remote<A>) {
         let intake = Intake::new::<A>(self.0.clone());
         let address = self.0.bind(intake.clone(), policy);
         intake.bound_as(address.handle);

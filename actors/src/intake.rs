@@ -4,6 +4,7 @@
 //! keeps its order; plain `Addr` messages stay in actix's own mailbox. The actor's pump takes from it (`pump`). How it holds its
 //! senders back is in `pressure`.
 
+mod outliving;
 mod pressure;
 
 use std::{
@@ -32,6 +33,7 @@ use crate::{
     message::RemoteMessage,
     values::{Next, Run, Values},
 };
+pub(crate) use outliving::Over;
 use pressure::{PAUSE_MARK, Rare};
 
 /// What waits: messages that came together from another context, or values from this one.
@@ -283,7 +285,12 @@ impl Intake {
         rare.and_then(|rare| rare.reason.lock().clone())
     }
 
-    /// The reason with which somebody has asked the actor to end; given once.
+    /// Whether somebody has asked the actor to end, and it does not know yet.
+    pub(crate) fn is_asked_to_end(&self) -> bool {
+        self.end_asked.load(Ordering::Acquire) && !self.end_taken.load(Ordering::Acquire)
+    }
+
+    /// The reason with which somebody has asked the actor to end; given once for each request.
     pub(crate) fn asked_end(&self) -> Option<StopReason> {
         let asked =
             self.end_asked.load(Ordering::Acquire) && !self.end_taken.swap(true, Ordering::AcqRel);
@@ -291,7 +298,12 @@ impl Intake {
     }
 
     /// The actor has ended: no more is taken, what waits is answered, and the watchers are told.
+    ///
+    /// Not so where the mailbox [outlives](outliving) it.
     pub(crate) fn close(&self, left: &mut VecDeque<Waiting>, fallback: StopReason) {
+        if self.outlives(left, &fallback) {
+            return;
+        }
         let waiting = {
             let mut queue = self.queue.lock();
             queue.closed = true;
@@ -346,14 +358,28 @@ impl Mailbox for Intake {
     }
 
     fn end(&self, reason: StopReason) {
-        self.rare().reason.lock().get_or_insert(reason);
-        self.end_asked.store(true, Ordering::Release);
+        if self.is_vacant_at(&reason) {
+            return;
+        }
+        self.ask_to_end(reason);
         self.queue.lock().idle = false;
         self.waker.wake();
     }
 }
 
 impl Intake {
+    /// Each request is one of its own: the actor may have declined an earlier one. The first reason stands unless it is killed.
+    fn ask_to_end(&self, reason: StopReason) {
+        let rare = self.rare();
+        let mut known = rare.reason.lock();
+        match reason {
+            StopReason::Killed => *known = Some(reason),
+            _ => drop(known.get_or_insert(reason)),
+        }
+        self.end_taken.store(false, Ordering::Release);
+        self.end_asked.store(true, Ordering::Release);
+    }
+
     fn accept(&self, batch: Batch) {
         let mut queue = self.queue.lock();
         if queue.closed {

@@ -51,7 +51,8 @@
 //! | [`Files`], [`Processes`] | the services that every context has: files to fetch, commands to run |
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
-//! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them |
+//! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them (`nursery`: their side) |
+//! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
@@ -83,6 +84,7 @@ mod logs;
 #[cfg(feature = "quic")]
 mod mesh;
 mod message;
+mod nursery;
 mod post;
 pub mod prelude;
 mod processes;
@@ -93,6 +95,7 @@ mod send;
 mod send_error;
 mod service;
 mod spawn;
+mod supervise;
 mod turn;
 mod values;
 
@@ -135,6 +138,10 @@ pub use crate::{
     send_error::SendError,
     service::{Offered, Service, ServiceError, ServiceIn},
     spawn::{Child, Spawn, SpawnError},
+    supervise::{
+        Backoff, ChildSpec, ChildState, ChildStatus, OrderError, Restart, Strategy, Supervised,
+        Supervision,
+    },
 };
 #[cfg(feature = "quic")]
 pub use crate::{
@@ -169,8 +176,8 @@ pub mod __private {
         actor::{Attach, no_duplicate_tags},
         function::{Callable, Failure, Fallible, Registered, Run},
         message::Body,
+        nursery::Spawnable,
         service::{Method, Mode, RegisteredMethod, RegisteredService, Serving},
-        spawn::Spawnable,
         turn::{Envelope, Turn, deliver, deliver_inbound, unknown},
     };
     pub use ::{actix, inventory};

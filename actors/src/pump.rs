@@ -12,7 +12,9 @@ use std::{
     task::{self, Poll},
 };
 
-use actix::{ActorContext, AsyncContext, Context as ActixContext, WeakAddr, fut::ActorFuture};
+use actix::{
+    ActorContext, ActorState, AsyncContext, Context as ActixContext, WeakAddr, fut::ActorFuture,
+};
 use actogen_runtime::mailbox::StopReason;
 
 use crate::{
@@ -115,7 +117,10 @@ impl<A: RemoteActor> ActorFuture<A> for Pump<A> {
                 Some(_) => ctx.stop(),
                 None => {}
             }
-            return Poll::Pending;
+            // One that has declined in its `stopping` hook goes on.
+            if ctx.state() != ActorState::Running {
+                return Poll::Pending;
+            }
         }
         me.in_flight.poll(actor, ctx, task);
         if ctx.waiting() || me.resting.as_ref().is_some_and(|resting| resting.get()) {
@@ -129,7 +134,7 @@ impl<A: RemoteActor> ActorFuture<A> for Pump<A> {
             me.intake.note_panic(text);
             ctx.terminate();
         }
-        if me.intake.end_asked.load(Ordering::Acquire) {
+        if me.intake.is_asked_to_end() {
             task.waker().wake_by_ref();
         }
         // Never `Ready`: a terminated context with another item alive would be polled for ever.

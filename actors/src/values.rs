@@ -66,7 +66,8 @@ impl<M: RemoteMessage> Values<M> {
 
     /// A run to follow this one, which is full.
     pub(crate) fn followed_by(&self, message: M, reply: Option<Handle>) -> Self {
-        Self::with_room(self.filling.capacity() * 2, message, reply)
+        // One without a size has room without end.
+        Self::with_room(self.filling.capacity().saturating_mul(2), message, reply)
     }
 
     fn with_room(messages: usize, message: M, reply: Option<Handle>) -> Self {
@@ -179,6 +180,10 @@ mod tests {
         assert!(!Values::begin(Number(1), None).takes(Some(Handle(4001))));
     }
 
+    #[derive(Debug, crate::RemoteMessage, serde::Serialize, serde::Deserialize)]
+    #[remote(name = "test.Nothing", crate = crate)]
+    struct Nothing;
+
     #[test]
     fn a_run_is_followed_by_a_longer_one_up_to_a_bound() {
         let mut run = Values::begin(Number(0), None);
@@ -191,5 +196,11 @@ mod tests {
             run = run.followed_by(Number(0), None);
         }
         assert_eq!(longest, RUN_BYTES / size_of::<Number>());
+    }
+    #[test]
+    fn messages_without_a_size_follow_each_other() {
+        let requests = Values::begin(Nothing, Some(Handle(1000)));
+        let run = requests.followed_by(Nothing, None).followed_by(Nothing, Some(Handle(1001)));
+        assert_eq!(run.len(), 1);
     }
 }

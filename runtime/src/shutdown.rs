@@ -6,10 +6,11 @@ use actogen_core::{Handle, wire::control::LossKind};
 use tokio::time::Instant;
 
 use crate::{
-    builtin::EndWithin,
+    builtin::{EndWithin, Place},
     context::{Context, Phase},
     mailbox::StopReason,
     router::Stop,
+    way::Way,
 };
 
 /// Each level passes on less time than it has, so that it can still end itself (protocol rule 33).
@@ -63,6 +64,17 @@ impl Context {
         }
         self.0.phase.send_replace(Phase::Down);
         self.routes().next_generation();
+    }
+
+    /// Asks another context below this one to end within this time, if it can be reached.
+    pub(crate) fn ask_to_end(&self, place: Place, within: Duration) {
+        let millis = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let body = postcard::to_extend(&EndWithin { millis }, Vec::new())
+            .expect("a request has a form in postcard");
+        if let Ok(Way::Away(way)) = self.way(place.address(Handle::SHUTDOWN)) {
+            // Where it cannot be posted nobody is left to end.
+            let _ = self.post_own(&way, &body, None);
+        }
     }
 
     /// Asks the receivers to end and waits for their stop hooks; then their watchers are told. Mailboxes whose receivers take longer

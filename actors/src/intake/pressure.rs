@@ -15,7 +15,7 @@ use actogen_runtime::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{Intake, Load};
+use super::{Intake, Load, outliving::Kept};
 
 /// Senders are asked to pause when the mailbox is over one part in this of its bounds.
 pub(super) const PAUSE_MARK: usize = 3;
@@ -30,6 +30,8 @@ pub(super) struct Rare {
     room: Notify,
     /// Why the actor ends, once somebody knows.
     pub(super) reason: Mutex<Option<StopReason>>,
+    /// That of a mailbox which outlives its actor.
+    pub(super) kept: Mutex<Option<Kept>>,
 }
 
 /// Who has been asked to pause.

@@ -290,6 +290,18 @@ impl Child {
         }
     }
 
+    /// Asks the child to end, and waits until its process has; [kills](Self::kill) it if that takes longer than this. Says how it ended.
+    pub async fn end(&self, within: Duration) -> String {
+        self.context.ask_to_end(self.place(), within);
+        match tokio::time::timeout(within, self.exited()).await {
+            Ok(how) => how,
+            Err(_) => {
+                self.kill().await;
+                self.exited().await
+            }
+        }
+    }
+
     /// Waits until the process, or its tool, has ended; says how, such as `exit status 0` or `signal 9`.
     pub async fn exited(&self) -> String {
         match &self.process {

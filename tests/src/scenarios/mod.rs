@@ -15,6 +15,7 @@ pub mod processes;
 pub mod routing;
 pub mod services;
 pub mod sizes;
+pub mod supervision;
 pub mod watching;
 pub mod wire;
 
@@ -196,6 +197,16 @@ macro_rules! conformance {
             m09_a_tighter_limit_below_holds_in_both_directions,
             m09_a_limit_below_one_frame_holds,
             r09_a_message_over_the_limit_leaves_the_link_up,
+        );
+        $crate::tests_of!($fabric, supervision:
+            a_restart_keeps_address_and_mailbox,
+            a_policy_says_who_begins_anew,
+            an_operators_word_stands,
+            a_supervisor_that_gives_up_ends_its_context,
+            failures_escalate_to_the_supervisor_above,
+            a_child_elsewhere_outlives_its_context,
+            the_end_of_a_supervisor_is_the_end_of_all,
+            a_child_that_does_not_start_is_tried_elsewhere,
         );
         $crate::tests_of!($fabric, watching:
             r10_each_reason_reaches_near_and_far_watchers,

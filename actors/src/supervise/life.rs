@@ -1,0 +1,298 @@
+//! How a supervisor begins and ends the lives of its children: here, in other contexts, and those of contexts with their processes.
+
+use std::{pin::pin, rc::Rc, sync::Arc};
+
+use actix::{ActorFutureExt, AsyncContext, Context as ActixContext, Handler, Message, WrapFuture};
+use actogen_runtime::{Ended, Place, core::Handle, launch::Launch, mailbox::StopReason};
+use futures_util::future::{Either, select};
+
+use super::{
+    Supervision,
+    child::{Here, Placement, What},
+    supervisor::Supervisor,
+};
+use crate::{
+    RemoteActor,
+    address::Remote,
+    context::Context,
+    intake::Over,
+    message::Codec,
+    nursery::{Answer, Ask, Kept, Seat, made},
+    spawn::Child,
+};
+
+/// A life of a child, as far as the supervisor holds it.
+pub(super) enum Seated {
+    Here(Kept),
+    There { place: Place, handle: Handle },
+    Process(Rc<Child>),
+}
+
+/// A life has ended here, or by its context's loss.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct LifeIsOver {
+    pub(super) seat: u64,
+    pub(super) reason: StopReason,
+    /// The seat is gone with it.
+    pub(super) lost: Option<String>,
+}
+
+/// A supervisor as a child of another one.
+struct Nested<F>(F);
+
+impl<F: FnMut() -> Supervision> Here for Nested<F> {
+    fn kind(&self) -> &'static str {
+        Supervisor::NAME
+    }
+
+    fn open(&self, context: &Context, over: Over) -> Kept {
+        Kept::open::<Supervisor>(context, over)
+    }
+
+    fn begin(&mut self, context: &Context, kept: &Kept) -> Result<(), String> {
+        let supervision = made(|| (self.0)())?.contained();
+        let me = context.remote(kept.address());
+        kept.begin(context, Supervisor::new(context.clone(), me, supervision));
+        Ok(())
+    }
+}
+
+/// What a supervision is as a child.
+pub(super) fn nested(make: impl FnMut() -> Supervision + 'static) -> What {
+    What::Here(Box::new(Nested(make)))
+}
+
+impl Supervisor {
+    pub(super) fn begin(&mut self, child: usize, ctx: &mut ActixContext<Self>) {
+        let now = self.now();
+        let number = match &self.children[child].seat {
+            Some((number, _)) => *number,
+            None => self.cx.fresh_number(),
+        };
+        let running = &mut self.children[child];
+        running.beginning = true;
+        match &mut running.spec.what {
+            What::Here(here) => {
+                let (_, seat) = running.seat.get_or_insert_with(|| {
+                    let address = ctx.address();
+                    let over = move |reason| {
+                        address.do_send(LifeIsOver { seat: number, reason, lost: None });
+                    };
+                    (number, Seated::Here(here.open(&self.cx, Arc::new(over))))
+                });
+                let Seated::Here(kept) = seat else { unreachable!("it has lived here before") };
+                let begun = here.begin(&self.cx, kept);
+                running.beginning = false;
+                match begun {
+                    Ok(()) => self.plan.started(child, now),
+                    Err(why) => self.refused(child, why),
+                }
+            }
+            What::Process(launch) => {
+                let (cx, launch) = (self.cx.clone(), launch());
+                self.launch(child, number, cx, launch, ctx);
+            }
+            What::There { .. } => self.begin_there(child, number, ctx),
+        }
+    }
+
+    pub(super) fn launch(
+        &self,
+        child: usize,
+        number: u64,
+        cx: Context,
+        launch: Launch,
+        ctx: &mut ActixContext<Self>,
+    ) {
+        let launching = async move { cx.launch(launch).await }.into_actor(self);
+        ctx.spawn(launching.map(move |launched, me, ctx| {
+            let begun = launched.map_err(|error| error.to_string()).map(|launched| {
+                let launched = Rc::new(launched);
+                let exiting = launched.clone();
+                let lost =
+                    me.cx.watch(&me.cx.remote::<Self>(launched.place().address(Handle::PING)));
+                let exit = async move {
+                    // A context that is lost while its process goes on is of no use to anybody.
+                    if let Either::Right(_) = select(pin!(exiting.exited()), lost).await {
+                        exiting.kill().await;
+                    }
+                    exiting.exited().await
+                };
+                let exit = exit.into_actor(me);
+                ctx.spawn(exit.map(move |how, me, ctx| {
+                    let reason = match how.as_str() {
+                        "exit status 0" => StopReason::Normal,
+                        _ => StopReason::Error(format!("its process ended: {how}")),
+                    };
+                    me.life_is_over(LifeIsOver { seat: number, reason, lost: Some(how) }, ctx);
+                }));
+                (number, Seated::Process(launched))
+            });
+            me.begun(child, begun, ctx);
+        }));
+    }
+
+    pub(super) fn begin_there(&mut self, child: usize, number: u64, ctx: &mut ActixContext<Self>) {
+        let asked = self.ask_to_begin(child, number);
+        let (place, body) = match asked {
+            Ok(asked) => asked,
+            Err(why) => {
+                // As what comes later: within a plan's act nothing may have gone wrong already.
+                ctx.notify(NotBegun { child, why });
+                return;
+            }
+        };
+        let (cx, seat) = (self.cx.clone(), self.seat(number));
+        let has_seat = self.children[child].seat.is_some();
+        let asking = async move {
+            let answer = ask(&cx, place, &body).await;
+            if answer.is_err() && !has_seat {
+                // The answer may be what was lost.
+                tell(&cx, place, &Ask::Close { seat }).await;
+            }
+            answer
+        };
+        ctx.spawn(asking.into_actor(self).map(move |answer, me, ctx| {
+            let begun = answer.map(|handle| {
+                let known = me.children[child].seat.take();
+                known.unwrap_or_else(|| {
+                    me.watch(number, place, handle, ctx);
+                    (number, Seated::There { place, handle })
+                })
+            });
+            me.begun(child, begun, ctx);
+        }));
+    }
+
+    /// Where a life is to begin, and what to ask for it.
+    pub(super) fn ask_to_begin(
+        &mut self,
+        child: usize,
+        number: u64,
+    ) -> Result<(Place, Vec<u8>), String> {
+        let sibling = match &self.children[child].spec.what {
+            What::There { place: Placement::In(name), .. } => {
+                let index = self.index(name).map_err(|error| error.to_string())?;
+                match &self.children[index].seat {
+                    Some((_, Seated::Process(process))) => Some(process.place()),
+                    _ => return Err(format!("the context `{name}` is down")),
+                }
+            }
+            _ => None,
+        };
+        let seat = self.seat(number);
+        let running = &mut self.children[child];
+        let moves = running.moves;
+        let What::There { actor, arguments, place } = &mut running.spec.what else {
+            return Err("it lives here".to_owned());
+        };
+        let place = match (&running.seat, sibling, place) {
+            (Some((_, Seated::There { place, .. })), ..) => *place,
+            (_, Some(place), _) => place,
+            (_, None, Placement::OneOf(choose)) => {
+                let places = choose(&self.cx);
+                match places.len() {
+                    0 => return Err("there is no context to start it in".to_owned()),
+                    several => places[moves % several],
+                }
+            }
+            (_, None, Placement::In(name)) => return Err(format!("the context `{name}` is down")),
+        };
+        let arguments = arguments.clone().map_err(|error| error.to_string())?;
+        let ask = Ask::Begin { seat, actor: (*actor).to_owned(), arguments };
+        let body = Codec::Postcard.encode(&ask).map_err(|error| error.to_string())?;
+        Ok((place, body))
+    }
+
+    pub(super) fn seat(&self, number: u64) -> Seat {
+        Seat { number, supervisor: self.me.clone() }
+    }
+
+    /// Hears of the loss of a child's context, or of its mailbox's end.
+    pub(super) fn watch(
+        &self,
+        number: u64,
+        place: Place,
+        handle: Handle,
+        ctx: &mut ActixContext<Self>,
+    ) {
+        let target: Remote<Self> = self.cx.remote(place.address(handle));
+        let watch = self.cx.watch_for(&target, &self.me);
+        ctx.spawn(watch.into_actor(self).map(move |down, me, ctx| {
+            let reason = match &down.ended {
+                Ended::Stopped(reason) => reason.clone(),
+                lost => StopReason::Error(lost.to_string()),
+            };
+            let lost = Some(down.to_string());
+            me.life_is_over(LifeIsOver { seat: number, reason, lost }, ctx);
+        }));
+    }
+
+    pub(super) fn end_life(&mut self, child: usize, ctx: &mut ActixContext<Self>) {
+        let running = &self.children[child];
+        if running.beginning {
+            // When that is known, the plan still says so.
+            return;
+        }
+        let grace = running.spec.grace;
+        match &running.seat {
+            Some((_, Seated::Here(kept))) => kept.end(grace),
+            Some((number, Seated::There { place, .. })) => {
+                let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+                let (cx, place) = (self.cx.clone(), *place);
+                let end = Ask::End { seat: self.seat(*number), grace: millis };
+                let asking = async move { tell(&cx, place, &end).await };
+                ctx.spawn(asking.into_actor(self));
+            }
+            Some((_, Seated::Process(process))) => {
+                let process = process.clone();
+                let ending = async move {
+                    process.end(grace).await;
+                };
+                ctx.spawn(ending.into_actor(self));
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn close(&mut self, child: usize) {
+        if let Some((number, Seated::There { place, .. })) = self.children[child].seat.take() {
+            // The watch on it goes on, and finds nobody.
+            let (cx, close) = (self.cx.clone(), Ask::Close { seat: self.seat(number) });
+            tokio::task::spawn_local(async move { tell(&cx, place, &close).await });
+        }
+    }
+}
+
+/// Asks a context for something, and reads its answer.
+async fn ask(cx: &Context, place: Place, body: &[u8]) -> Answer {
+    let answer = cx.ask(place.address(Handle::SPAWN), body).await;
+    let answer = answer.map_err(|dead| dead.to_string())?;
+    Codec::Postcard.decode::<Answer>(&answer).map_err(|error| error.to_string())?
+}
+
+/// As [`ask`], where nothing hangs on the answer: if the context is lost, the watch says so.
+async fn tell(cx: &Context, place: Place, what: &Ask) {
+    if let Ok(body) = Codec::Postcard.encode(what)
+        && let Err(why) = ask(cx, place, &body).await
+    {
+        tracing::debug!(context = %cx.id(), there = %place.context, "a supervisor was not heard: {why}");
+    }
+}
+
+/// A life could not be asked for.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct NotBegun {
+    child: usize,
+    why: String,
+}
+
+impl Handler<NotBegun> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, NotBegun { child, why }: NotBegun, ctx: &mut ActixContext<Self>) {
+        self.begun(child, Err(why), ctx);
+    }
+}

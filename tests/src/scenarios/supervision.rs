@@ -1,0 +1,307 @@
+//! Actors that begin anew when they fail, here and in other contexts.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use actogen::{
+    Backoff, ChildSpec, ChildState, Context, DeadReason, Ended, OrderError, Place, Restart,
+    StopReason, Strategy, Supervised, Supervision, prelude::*,
+};
+
+use crate::{
+    mesh::{Fabric, Mesh, Outcome},
+    until::{soon, until},
+};
+
+/// Gives how many of these this life has handled.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "test.Poke", reply = "u64")]
+struct Poke;
+
+/// Panics.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "test.Crash")]
+struct Crash;
+
+/// Stops the actor as actors stop.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "test.Finish")]
+struct Finish;
+
+/// Does what it is told.
+#[derive(RemoteActor, Default)]
+#[remote(name = "test.fickle", messages(Poke, Crash, Finish), spawn(u64))]
+struct Fickle {
+    poked: u64,
+    stubborn: bool,
+}
+
+impl From<u64> for Fickle {
+    fn from(poked: u64) -> Self {
+        Self { poked, ..Self::default() }
+    }
+}
+
+impl Actor for Fickle {
+    type Context = actix::Context<Self>;
+
+    fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
+        if self.stubborn { actix::Running::Continue } else { actix::Running::Stop }
+    }
+}
+
+impl Handler<Poke> for Fickle {
+    type Result = u64;
+    fn handle(&mut self, _: Poke, _: &mut Self::Context) -> u64 {
+        self.poked += 1;
+        self.poked
+    }
+}
+
+impl Handler<Crash> for Fickle {
+    type Result = ();
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("as it was told");
+    }
+}
+
+impl Handler<Finish> for Fickle {
+    type Result = ();
+    fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+fn supervision(strategy: Strategy) -> Supervision {
+    Supervision::new(strategy).backoff(Backoff::none()).contained()
+}
+
+fn local(name: &str) -> ChildSpec {
+    ChildSpec::local(name, |_| Fickle::default())
+}
+
+async fn poke(child: &Remote<Fickle>) -> Result<u64, SendError<Poke>> {
+    soon("an answer", child.send(Poke)).await
+}
+
+async fn child(tree: &Supervised, name: &str) -> Remote<Fickle> {
+    soon("a child", tree.child(name)).await.unwrap()
+}
+
+async fn states(tree: &Supervised) -> Vec<(ChildState, u64)> {
+    let status = soon("the status", tree.status()).await.unwrap();
+    status.into_iter().map(|child| (child.state, child.restarts)).collect()
+}
+
+/// What waits when an actor fails is handled by its next life, under the same address; the message in which it failed is not tried again.
+pub async fn a_restart_keeps_address_and_mailbox<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let tree = root.supervise(supervision(Strategy::OneForOne).child(local("one")));
+    let one = child(&tree, "one").await;
+    let far = one.clone().attach(&below);
+    for from in [&one, &far] {
+        let before = poke(from).await?;
+        let crash = from.send(Crash);
+        let behind = [from.send(Poke), from.send(Poke), from.send(Poke)];
+        let failed = soon("an answer", crash).await.unwrap_err();
+        assert!(failed.to_string().contains("as it was told"), "{failed}");
+        let mut counts = Vec::new();
+        for request in behind {
+            counts.push(soon("an answer", request).await?);
+        }
+        assert_eq!(counts, [1, 2, 3], "before it were {before}");
+    }
+    assert_eq!(child(&tree, "one").await, one);
+    assert_eq!(states(&tree).await, [(ChildState::Up, 2)]);
+    soon("the end", tree.end()).await;
+    Ok(())
+}
+
+/// Who has done its work stays down, and so does who is never begun anew; whoever sends to them is told.
+pub async fn a_policy_says_who_begins_anew<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let tree = root.supervise(
+        supervision(Strategy::OneForOne)
+            .child(local("permanent"))
+            .child(local("transient").restart(Restart::Transient))
+            .child(local("temporary").restart(Restart::Temporary)),
+    );
+    let mut down = Vec::new();
+    for name in ["permanent", "transient", "temporary"] {
+        let one = child(&tree, name).await;
+        down.push(root.watch(&one));
+        soon("an answer", one.send(Finish)).await?;
+        if name == "permanent" {
+            assert_eq!(poke(&one).await?, 1);
+        }
+    }
+    for down in down.drain(1..) {
+        assert_eq!(soon("the end", down).await.stopped(), Some(&StopReason::Normal));
+    }
+    let stopped = (ChildState::Stopped, 0);
+    assert_eq!(states(&tree).await, [(ChildState::Up, 1), stopped, stopped]);
+    let gone = soon("an answer", tree.child::<Fickle>("transient")).await.unwrap_err();
+    assert!(matches!(gone, OrderError::Stopped { .. }), "{gone}");
+    soon("the end", tree.end()).await;
+    assert_eq!(soon("the end", down.remove(0)).await.stopped(), Some(&StopReason::Normal));
+    Ok(())
+}
+
+/// What an operator stops stays down though all others begin anew, until he says otherwise; a renewal counts as no failure.
+pub async fn an_operators_word_stands<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let tree =
+        root.supervise(supervision(Strategy::OneForAll).child(local("one")).child(local("two")));
+    let (one, two) = (child(&tree, "one").await, child(&tree, "two").await);
+    let down = root.watch(&two);
+    tree.stop("two").await?;
+    assert_eq!(soon("the end", down).await.stopped(), Some(&StopReason::Normal));
+    let dead = poke(&two).await.unwrap_err();
+    assert_eq!(dead.reason(), Some(DeadReason::Stopped));
+    assert_eq!(soon("an answer", one.send(Crash)).await.unwrap_err().reason(), None);
+    assert_eq!(poke(&one).await?, 1);
+    assert_eq!(states(&tree).await, [(ChildState::Up, 1), (ChildState::Stopped, 0)]);
+    tree.start("two").await?;
+    let two = child(&tree, "two").await;
+    assert_eq!(poke(&two).await?, 1);
+    tree.renew("two").await?;
+    // It is asked to end before it handles this.
+    assert_eq!(poke(&two).await?, 1);
+    assert_eq!(states(&tree).await, [(ChildState::Up, 1), (ChildState::Up, 0)]);
+    let unknown = tree.stop("three").await.unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        r#"the supervisor has no child `three`; it has ["one", "two"]"#
+    );
+    soon("the end", tree.end()).await;
+    Ok(())
+}
+
+/// One failure more than is borne, and the supervisor gives up: it ends its children, and itself with the reason, which ends its context.
+pub async fn a_supervisor_that_gives_up_ends_its_context<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let supervision = Supervision::new(Strategy::OneForOne)
+        .backoff(Backoff::none())
+        .restarts(2, Duration::from_secs(3600));
+    let tree = below.supervise(supervision.child(local("one")).child(local("two")));
+    let (one, two) = (child(&tree, "one").await, child(&tree, "two").await);
+    let ends = [root.watch(&one.clone().attach(&root)), root.watch(&two.attach(&root))];
+    let given_up = tree.watch();
+    let mut phase = below.phase();
+    for _ in 0..3 {
+        soon("an answer", one.send(Crash)).await.unwrap_err();
+    }
+    let StopReason::Error(why) = soon("the end", given_up).await.stopped().unwrap().clone() else {
+        panic!("it gave no reason")
+    };
+    assert_eq!(
+        why,
+        "it gave up: too many lives began anew; the last was of `one`: panicked: as it was told"
+    );
+    for end in ends {
+        soon("the end of a child", end).await;
+    }
+    soon("the end of the context", phase.wait_for(|phase| *phase != actogen::Phase::Running))
+        .await?;
+    Ok(())
+}
+
+/// A supervisor below another fails like any other child, and begins anew with all that is below it.
+pub async fn failures_escalate_to_the_supervisor_above<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let lives = Rc::new(Cell::new(0));
+    let count = lives.clone();
+    let inner = Supervision::nested("inner", move || {
+        let count = count.clone();
+        let leaf = ChildSpec::local("leaf", move |_| {
+            count.set(count.get() + 1);
+            // Its first two lives are short.
+            assert!(count.get() > 2, "too young");
+            Fickle::default()
+        });
+        supervision(Strategy::OneForOne).start_attempts(1).child(leaf)
+    });
+    let tree = root.supervise(supervision(Strategy::OneForAll).child(inner).child(local("two")));
+    let two = child(&tree, "two").await;
+    until("a third life", || lives.get() == 3).await;
+    assert_eq!(poke(&two).await?, 1);
+    let status = soon("the status", tree.status()).await?;
+    let why = status[0].last_end.as_deref().unwrap();
+    assert!(
+        why.contains("`leaf` could not be started: making the actor panicked: too young"),
+        "{why}"
+    );
+    assert_eq!((status[0].restarts, status[1].restarts), (2, 0));
+    soon("the end", tree.end()).await;
+    assert_eq!(lives.get(), 3);
+    Ok(())
+}
+
+/// A child elsewhere begins anew where it was, under the same address; when its context is lost, in another one.
+pub async fn a_child_elsewhere_outlives_its_context<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let (first, second) = (mesh.child(&root, 1).await?, mesh.child(&root, 2).await?);
+    let places: Vec<Place> = [&first, &second].map(|context| context.place()).into();
+    let spec = ChildSpec::spawned::<Fickle>("one", 10).any_of(places);
+    let tree = root.supervise(supervision(Strategy::OneForOne).child(spec));
+    let one = child(&tree, "one").await;
+    assert_eq!(one.context_id(), first.id());
+    assert_eq!(poke(&one).await?, 11);
+    let crash = one.send(Crash);
+    let behind = one.send(Poke);
+    soon("an answer", crash).await.unwrap_err();
+    assert_eq!(soon("an answer", behind).await?, 11);
+    assert_eq!(child(&tree, "one").await, one);
+    let down = root.watch(&one);
+    mesh.kill(&first).await;
+    assert!(matches!(soon("the notice", down).await.ended, Ended::ContextLost(_)));
+    let one = loop {
+        let one = child(&tree, "one").await;
+        if one.context_id() == second.id() {
+            break one;
+        }
+    };
+    assert_eq!(poke(&one).await?, 11);
+    assert_eq!(states(&tree).await, [(ChildState::Up, 2)]);
+    Ok(())
+}
+
+/// The end of a supervisor is the end of what it supervises, the last first, wherever that is, and however long that would go on.
+pub async fn the_end_of_a_supervisor_is_the_end_of_all<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let stubborn = |_: &Context| Fickle { stubborn: true, ..Fickle::default() };
+    let there = ChildSpec::spawned::<Fickle>("there", 0).at(below.place());
+    let here = ChildSpec::local("here", stubborn).grace(Duration::from_millis(50));
+    let tree = root.supervise(supervision(Strategy::RestForOne).child(there).child(here));
+    let (there, here) = (child(&tree, "there").await, child(&tree, "here").await);
+    let (mut there_down, here_down) = (root.watch(&there), root.watch(&here));
+    let (_, here_ended) = soon("the end", async { tokio::join!(tree.end(), here_down) }).await;
+    assert_eq!(here_ended.stopped(), Some(&StopReason::Killed));
+    let ended = soon("the other's end", &mut there_down).await;
+    assert_eq!(ended.stopped(), Some(&StopReason::Normal));
+    Ok(())
+}
+
+/// A child that cannot be started is tried again, elsewhere if it may be, and given up after so many times.
+pub async fn a_child_that_does_not_start_is_tried_elsewhere<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let (gone, below) = (mesh.child(&root, 1).await?, mesh.child(&root, 2).await?);
+    let places: Vec<Place> = [&gone, &below].map(|context| context.place()).into();
+    mesh.kill(&gone).await;
+    until("its loss", || root.place_of(gone.id()).is_none()).await;
+    let spec = ChildSpec::spawned::<Fickle>("one", 0).any_of(places);
+    let tree = root.supervise(supervision(Strategy::OneForOne).child(spec));
+    let one = child(&tree, "one").await;
+    assert_eq!((one.context_id(), poke(&one).await?), (below.id(), 1));
+    soon("the end", tree.end()).await;
+    let spec = ChildSpec::spawned::<Fickle>("one", 0).at(gone.place());
+    let tree = root.supervise(supervision(Strategy::OneForOne).start_attempts(2).child(spec));
+    let given_up = soon("the end", tree.watch()).await;
+    let why = given_up.stopped().unwrap().to_string();
+    assert!(why.contains("`one` could not be started"), "{why}");
+    Ok(())
+}
