@@ -119,7 +119,11 @@ impl Context {
     /// Ends a bound actor of this context; its watchers get this reason. With [`StopReason::Killed`] it is terminated without its
     /// `stopping` hook. Gives false when it has ended, or lives elsewhere.
     pub fn stop<A: RemoteActor>(&self, actor: &Remote<A>, reason: StopReason) -> bool {
-        match self.0.way(actor.address()) {
+        self.stop_address(actor.address(), reason)
+    }
+
+    pub(crate) fn stop_address(&self, actor: Address, reason: StopReason) -> bool {
+        match self.0.way(actor) {
             Ok(Way::Here(here)) => {
                 here.end(reason);
                 true
@@ -183,6 +187,10 @@ impl Context {
     /// Dropping the watch takes it back.
     pub fn watch<A>(&self, actor: &Remote<A>) -> Watch {
         Watch(self.0.watch(actor.address(), None))
+    }
+
+    pub(crate) fn watch_address(&self, actor: Address) -> actogen_runtime::Watch {
+        self.0.watch(actor, None)
     }
 
     /// As [`Self::watch`], on behalf of an actor of this context: the notice keeps its place behind all that the watched actor has

@@ -52,6 +52,7 @@
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them (`nursery`: their side) |
+//! | [`Link`] | actors that end together |
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
 //! | [`Mesh`] | identities (feature `quic`) |
@@ -80,6 +81,7 @@ mod guard;
 mod in_flight;
 mod intake;
 mod launching;
+mod linking;
 mod logs;
 #[cfg(feature = "quic")]
 mod mesh;
@@ -132,6 +134,7 @@ pub use crate::{
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
     launching::Launching,
+    linking::{Link, LinkError},
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     processes::{Command, Exit, Output, ProcessId, Processes, ProcessesCalls},
     send::{Request, Tell},

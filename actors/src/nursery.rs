@@ -32,6 +32,7 @@ use crate::{
     context::Context,
     guard::panic_text,
     intake::{Intake, Over},
+    linking::Followers,
     message::{Body, Codec},
     spawn::Spawn,
     supervise::Supervisor,
@@ -157,6 +158,10 @@ pub(crate) enum Ask {
     Begin { seat: Seat, actor: String, arguments: Vec<u8> },
     /// End that life, within so many milliseconds; [`LifeOver`] says when it has.
     End { seat: Seat, grace: u64 },
+    /// End this actor when the other one fails.
+    Link { follower: Handle, leader: Address, number: u64 },
+    /// Let it live on its own again.
+    Unlink { number: u64 },
     /// Keep the mailbox no longer.
     Close { seat: Seat },
 }
@@ -215,7 +220,12 @@ pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static
 /// Serves requests, on the thread that calls this, until the context ends.
 pub(crate) fn serve(context: &Context, Requests(mut receiver): Requests) {
     let (gone, mut supervisors_gone) = mpsc::unbounded_channel();
-    let mut nursery = Nursery { context: context.clone(), kept: HashMap::new(), gone };
+    let mut nursery = Nursery {
+        context: context.clone(),
+        kept: HashMap::new(),
+        followers: Followers::default(),
+        gone,
+    };
     let mut phase = context.phase();
     tokio::task::spawn_local(async move {
         loop {
@@ -251,6 +261,7 @@ impl Drop for Watching {
 struct Nursery {
     context: Context,
     kept: HashMap<Seat, Held>,
+    followers: Followers,
     /// Told of a seat whose supervisor has gone; one word for each seat.
     gone: mpsc::UnboundedSender<Seat>,
 }
@@ -283,6 +294,13 @@ impl Nursery {
                 let held = self.kept.get(&seat).ok_or("there is no such mailbox")?;
                 held.kept.end(Duration::from_millis(grace));
                 Ok(held.kept.address().handle)
+            }
+            Ask::Link { follower, leader, number } => {
+                self.followers.add((asker, number), &self.context, follower, leader)
+            }
+            Ask::Unlink { number } => {
+                self.followers.remove((asker, number));
+                Ok(Handle::SPAWN)
             }
             Ask::Close { seat } => {
                 let held = self.kept.remove(&seat).ok_or("there is no such mailbox")?;

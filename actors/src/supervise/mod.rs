@@ -214,6 +214,11 @@ impl Supervised {
         answer(self.supervisor.send(Order { child: name.to_owned(), what }).await)
     }
 
+    /// The context of the handle.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
     /// Resolves when the supervisor has ended; with an error as its reason when it has given up.
     pub fn watch(&self) -> Watch {
         self.context.watch(&self.supervisor)

@@ -207,6 +207,7 @@ macro_rules! conformance {
             a_child_elsewhere_outlives_its_context,
             the_end_of_a_supervisor_is_the_end_of_all,
             a_child_that_does_not_start_is_tried_elsewhere,
+            linked_actors_end_together,
         );
         $crate::tests_of!($fabric, watching:
             r10_each_reason_reaches_near_and_far_watchers,

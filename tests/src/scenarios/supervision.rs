@@ -305,3 +305,43 @@ pub async fn a_child_that_does_not_start_is_tried_elsewhere<F: Fabric>(mesh: &Me
     assert!(why.contains("`one` could not be started"), "{why}");
     Ok(())
 }
+
+/// Linked actors end together when one of them fails, near and far, in both directions; a normal end, or the end of the link, sets free.
+pub async fn linked_actors_end_together<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let pair = || {
+        let far = below.start(Fickle::default()).attach(&root);
+        (root.start(Fickle::default()), far, root.start(Fickle::default()))
+    };
+    let why = |ended: &actogen::Down| ended.stopped().unwrap().to_string();
+    // Who fails, and who goes with it.
+    for first in [true, false] {
+        let (near, far, other) = pair();
+        soon("a link", root.link(&near, &far)).await?;
+        soon("a link", root.link(&near, &other)).await?;
+        let (victim, follower) = if first { (&near, &far) } else { (&far, &near) };
+        let (down, last) = (root.watch(follower), root.watch(&other));
+        soon("an answer", victim.send(Crash)).await.unwrap_err();
+        let down = why(&soon("the end", down).await);
+        assert!(down.contains("linked to") && down.contains("as it was told"), "{down}");
+        soon("the end of the third", last).await;
+    }
+    let (near, far, other) = pair();
+    soon("a link", root.link(&near, &far)).await?;
+    let link = soon("a link", root.link(&other, &far)).await?;
+    soon("its end", link.unlink()).await;
+    let down = root.watch(&far);
+    soon("an answer", other.send(Crash)).await.unwrap_err();
+    soon("an answer", near.send(Finish)).await?;
+    assert_eq!(poke(&far).await?, 1);
+    mesh.kill(&below).await;
+    assert!(matches!(soon("the end", down).await.ended, Ended::ContextLost(_)));
+    let near = root.start(Fickle::default());
+    let refused = soon("an answer", root.link(&near, &far)).await.unwrap_err();
+    assert!(refused.to_string().contains("does not link its actor"), "{refused}");
+    let not_here = soon("an answer", root.link(&far, &near)).await.unwrap_err();
+    assert!(not_here.to_string().contains("link it from there"), "{not_here}");
+    assert_eq!(poke(&near).await?, 1);
+    Ok(())
+}
