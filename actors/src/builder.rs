@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, function, logs, nursery, service};
+use crate::{context::Context, directory, function, logs, nursery, service};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -180,17 +180,20 @@ impl ContextBuilder {
         let (functions, calls) = function::door();
         let (services, service_calls) = service::door();
         let (keeper, records) = logs::door();
+        let (directory, words) = directory::door();
         let runtime = runtime.prepare(move |context| {
             door(context);
             functions(context);
             services(context);
             keeper(context);
+            directory(context);
         });
         let context = Context::over(runtime.start().await?);
         nursery::serve(&context, requests);
         function::serve(&context, calls);
         service::serve(&context, service_calls);
         logs::serve(&context, records);
+        directory::serve(&context, words);
         Ok(context)
     }
 }

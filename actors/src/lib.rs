@@ -52,6 +52,7 @@
 //! | [`select`], [`gather`], [`scatter`] | several requests or calls at once |
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them (`nursery`: their side) |
+//! | [`Claim`], [`Group`] | names and groups of the whole mesh |
 //! | [`Link`] | actors that end together |
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
@@ -72,6 +73,7 @@ mod brief;
 mod builder;
 mod channel;
 mod context;
+mod directory;
 #[cfg(feature = "quic")]
 mod entry;
 mod files;
@@ -130,6 +132,7 @@ pub use crate::{
     builder::ContextBuilder,
     channel::{CHANNEL_QUEUE, Item, Key, ReceiveError, Receiver, Select, Sender},
     context::{BindError, Context, Down, LookupError, Watch},
+    directory::{Choice, Claim, DirectoryError, Group, GroupEvent, GroupEvents, GroupRequest},
     files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},

@@ -24,13 +24,22 @@ pub enum ContextEvent {
         /// Why.
         loss: Loss,
     },
+    /// This context itself stands below others than before, or below nobody.
+    Moved {
+        /// This context.
+        context: ContextId,
+        /// Those above it now, nearest first.
+        ancestors: Vec<ContextId>,
+    },
 }
 
 impl ContextEvent {
-    /// The context that came or went.
+    /// The context that came, went, or moved.
     pub fn context(&self) -> ContextId {
         match self {
-            Self::Up { context, .. } | Self::Down { context, .. } => *context,
+            Self::Up { context, .. } | Self::Down { context, .. } | Self::Moved { context, .. } => {
+                *context
+            }
         }
     }
 }
@@ -46,6 +55,17 @@ impl ContextEvents {
             Ok(event) => Some(Ok(event)),
             Err(broadcast::error::RecvError::Lagged(dropped)) => Some(Err(dropped)),
             Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+impl ContextEvents {
+    /// The next event if there is one already, as [`Self::next`].
+    pub fn try_next(&mut self) -> Option<Result<ContextEvent, u64>> {
+        match self.0.try_recv() {
+            Ok(event) => Some(Ok(event)),
+            Err(broadcast::error::TryRecvError::Lagged(dropped)) => Some(Err(dropped)),
+            Err(_) => None,
         }
     }
 }

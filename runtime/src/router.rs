@@ -155,9 +155,10 @@ impl Router {
                 }
             }
             Effect::Above(ancestors) => {
-                context.0.family.write().ancestors = ancestors;
+                context.0.family.write().ancestors.clone_from(&ancestors);
                 // A policy that asks for the family judges anew.
                 context.routes().next_generation();
+                context.publish(ContextEvent::Moved { context: context.id(), ancestors });
             }
             Effect::Epoch(epoch) => context.set_epoch(epoch),
             Effect::Send { link, stream, message } => {

@@ -175,6 +175,8 @@ impl Handle {
     pub const CANCEL: Self = Self(133);
     /// Has a context launch another; the authority of a parent, or self.
     pub const LAUNCH: Self = Self(134);
+    /// Names and groups of the whole mesh: asked at the top of the tree, told to those who hold a group.
+    pub const DIRECTORY: Self = Self(135);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod calls;
 pub mod channels;
 pub mod congestion;
+pub mod directory;
 pub mod endings;
 pub mod files;
 pub mod forgery;
@@ -79,6 +80,13 @@ macro_rules! conformance {
             a_relay_that_ends_answers_what_waits_in_it,
             a_loss_does_not_overtake_what_waits,
             long_bodies_wait_and_arrive_whole,
+        );
+        $crate::tests_of!($fabric, directory:
+            a_name_of_the_mesh_has_one_owner,
+            a_name_can_be_waited_for,
+            r14_of_two_owners_one_stands_and_the_other_is_told,
+            a_group_knows_its_members_everywhere,
+            a_group_is_sent_to_together_or_by_turns,
         );
         $crate::tests_of!($fabric, endings:
             m18_a_tree_ends_from_its_leaves,
