@@ -75,12 +75,12 @@ fn a_flooded_actor_gets_its_timers() {
         assert_eq!(busy.send(Done).await.unwrap(), MESSAGES);
         let took = begin.elapsed();
         assert!(took >= SPIN * MESSAGES as u32);
-        let fired = fired.borrow();
+        let fired = fired.borrow().clone();
         let windows = (took.as_millis() as usize - 1000) / 10;
         for window in 0..windows {
             let from = begin + INTERVAL * window as u32;
             let until = from + Duration::from_secs(1);
-            let count = fired.iter().filter(|at| (from..until).contains(at)).count();
+            let count = fired.iter().filter(|&&at| (from..until).contains(&at)).count();
             assert!(count >= LEAST, "{count} firings in the second from {:?} on", from - begin);
         }
         cx.shutdown().await;
