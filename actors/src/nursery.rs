@@ -327,7 +327,12 @@ impl Nursery {
     fn keep(&self, seat: &Seat, actor: &'static Spawnable) -> Held {
         let supervisor = seat.supervisor.clone();
         let number = seat.number;
-        let over = move |reason| supervisor.do_send(LifeOver { seat: number, reason });
+        let over = move |reason| {
+            // Of the end of a whole context its watch tells, and this would find no way.
+            if reason != StopReason::Shutdown {
+                supervisor.do_send(LifeOver { seat: number, reason });
+            }
+        };
         let kept = (actor.open)(&self.context, Arc::new(over));
         let watch = self.context.watch(&seat.supervisor);
         let (gone, seat) = (self.gone.clone(), seat.clone());

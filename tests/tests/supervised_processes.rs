@@ -110,7 +110,6 @@ fn with_root(test: impl AsyncFnOnce(&Context)) {
 }
 
 /// A number that differs from run to run, unless `SUPERVISED_SEED` says it.
-#[expect(clippy::disallowed_methods, reason = "a test's seed is given by its environment")]
 fn seed() -> u64 {
     let given = std::env::var("SUPERVISED_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = given.unwrap_or_else(|| u64::from(std::process::id()) << 8 | 1);

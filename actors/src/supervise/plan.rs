@@ -111,6 +111,12 @@ impl Plan {
         self.rows[child].state
     }
 
+    /// Whether a life goes on, and that of the child that it needs.
+    pub(super) fn is_up(&self, child: usize) -> bool {
+        let Row { state, needs, .. } = self.rows[child];
+        matches!(state, State::Up { .. }) && needs.is_none_or(|needed| self.is_up(needed))
+    }
+
     pub(super) fn is_wanted(&self, child: usize) -> bool {
         self.rows[child].wanted
     }

@@ -7,7 +7,7 @@ use actix::{
     SpawnHandle,
 };
 use actogen_runtime::{
-    core::{Handle, policy::has_parent_authority},
+    core::{Address, Handle, policy::has_parent_authority},
     mailbox::StopReason,
 };
 use tokio::{sync::oneshot, time::Instant};
@@ -204,13 +204,21 @@ impl Supervisor {
 
     /// Answers those who ask for a child, and closes the mailbox of one that stays down.
     fn tell(&mut self, child: usize) {
+        let is_up = self.plan.is_up(child);
         let running = &mut self.children[child];
         match self.plan.state(child) {
             State::Up { .. } => {
-                let found = found(running);
+                // One whose context is lost is told to be so in a moment.
+                let is_lost = |found: &Found| {
+                    let Address { context, incarnation, .. } = found.address;
+                    self.cx.place_of(context).is_none_or(|place| place.incarnation != incarnation)
+                };
+                let Some(found) = found(running).filter(|found| is_up && !is_lost(found)) else {
+                    return;
+                };
                 for asker in running.waiting.drain(..) {
                     // Whoever has given up waiting needs no word.
-                    let _ = asker.send(found.clone());
+                    let _ = asker.send(Ok(found.clone()));
                 }
             }
             State::Down if !self.plan.is_wanted(child) || self.plan.is_ending() => {
@@ -257,14 +265,14 @@ impl Supervisor {
     }
 }
 
-fn found(running: &Ward) -> Result<Found, OrderError> {
+fn found(running: &Ward) -> Option<Found> {
     let address = match &running.seat {
         Some((_, Seated::Here(kept))) => kept.address(),
         Some((_, Seated::There { place, handle, .. })) => place.address(*handle),
         Some((_, Seated::Process(process))) => process.place().address(Handle::PING),
-        None => return Err(OrderError::Ending),
+        None => return None,
     };
-    Ok(Found { address, kind: running.spec.kind().unwrap_or("context").to_owned() })
+    Some(Found { address, kind: running.spec.kind().unwrap_or("context").to_owned() })
 }
 
 impl Actor for Supervisor {
