@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, directory, function, logs, nursery, service};
+use crate::{context::Context, directory, function, logs, nursery, service, topics};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -181,12 +181,14 @@ impl ContextBuilder {
         let (services, service_calls) = service::door();
         let (keeper, records) = logs::door();
         let (directory, words) = directory::door();
+        let (topics, published) = topics::door();
         let runtime = runtime.prepare(move |context| {
             door(context);
             functions(context);
             services(context);
             keeper(context);
             directory(context);
+            topics(context);
         });
         let context = Context::over(runtime.start().await?);
         nursery::serve(&context, requests);
@@ -194,6 +196,7 @@ impl ContextBuilder {
         service::serve(&context, service_calls);
         logs::serve(&context, records);
         directory::serve(&context, words);
+        topics::serve(&context, published);
         Ok(context)
     }
 }

@@ -53,6 +53,7 @@
 //! | [`Sender`], [`Receiver`], [`Select`] | channels: values one after the other, from near or far |
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them (`nursery`: their side) |
 //! | [`Claim`], [`Group`] | names and groups of the whole mesh |
+//! | [`Subscription`], [`Publish`] | topics |
 //! | [`Link`] | actors that end together |
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
@@ -100,6 +101,7 @@ mod send_error;
 mod service;
 mod spawn;
 mod supervise;
+mod topics;
 mod turn;
 mod values;
 
@@ -148,6 +150,7 @@ pub use crate::{
         Backoff, ChildSpec, ChildState, ChildStatus, OrderError, Restart, Strategy, Supervised,
         Supervision,
     },
+    topics::{Missed, Publish, PublishError, Published, Subscription, TopicError},
 };
 #[cfg(feature = "quic")]
 pub use crate::{

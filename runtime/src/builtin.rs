@@ -201,6 +201,13 @@ impl Context {
         Place { context: self.id(), incarnation: self.incarnation() }
     }
 
+    /// The neighbour behind which a context of the subtree below this one lies, or that is it; `None` for all others.
+    pub fn next_hop(&self, context: ContextId) -> Option<ContextId> {
+        use actogen_core::route::judge::View;
+        let (link, _) = self.routes().route(context)?;
+        self.routes().link_to(context, link).map(|link| link.peer)
+    }
+
     /// Where a context of the subtree, or the parent, is; `None` when there is no route to it.
     pub fn place_of(&self, context: ContextId) -> Option<Place> {
         use actogen_core::route::judge::View;

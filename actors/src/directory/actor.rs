@@ -79,7 +79,7 @@ pub(super) struct Said(Word);
 
 /// A value that never leaves its context.
 #[derive(Debug)]
-pub(super) struct Here<T>(pub(super) T);
+pub(crate) struct Here<T>(pub(crate) T);
 
 impl<T> Serialize for Here<T> {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

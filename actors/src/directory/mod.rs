@@ -33,8 +33,9 @@ use actogen_runtime::{
 };
 use tokio::sync::oneshot;
 
+pub(crate) use self::actor::Here;
 use self::{
-    actor::{Change, Directory, Here, Resolve, What},
+    actor::{Change, Directory, Resolve, What},
     top::Known,
 };
 pub use self::{

@@ -1,4 +1,4 @@
-//! The snippets of the chapters about supervision, and about names and groups.
+//! The snippets of the chapters about supervision, names and groups, and topics.
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
@@ -11,6 +11,14 @@ actogen::test_child!();
 #[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "shop.Price", reply = "u64")]
 struct Price(String);
+
+// ANCHOR: built
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "org.Built")]
+struct Built {
+    version: u64,
+}
+// ANCHOR_END: built
 
 #[derive(RemoteActor, Default)]
 #[remote(name = "shop.prices", messages(Price), spawn)]
@@ -107,6 +115,18 @@ async fn names_and_groups(cx: Context) -> actogen::Result<()> {
     };
     assert_eq!(request.await?, 3);
     // ANCHOR_END: groups
+    Ok(())
+}
+
+#[actogen::test]
+async fn topics(cx: Context) -> actogen::Result<()> {
+    // ANCHOR: topics
+    let mut builds = cx.subscribe::<Built>("org.*.built")?;
+    cx.publish("org.compiler.built", &Built { version: 7 }).await?;
+    let built = builds.next().await?;
+    assert_eq!((built.topic.as_str(), built.message.version), ("org.compiler.built", 7));
+    // ANCHOR_END: topics
+    assert_eq!(built.from, cx.id());
     Ok(())
 }
 

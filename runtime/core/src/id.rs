@@ -177,6 +177,8 @@ impl Handle {
     pub const LAUNCH: Self = Self(134);
     /// Names and groups of the whole mesh: asked at the top of the tree, told to those who hold a group.
     pub const DIRECTORY: Self = Self(135);
+    /// What is published, and who wants it: neighbours tell each other.
+    pub const TOPICS: Self = Self(136);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 

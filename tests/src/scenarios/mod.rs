@@ -17,6 +17,7 @@ pub mod routing;
 pub mod services;
 pub mod sizes;
 pub mod supervision;
+pub mod topics;
 pub mod watching;
 pub mod wire;
 
@@ -216,6 +217,13 @@ macro_rules! conformance {
             the_end_of_a_supervisor_is_the_end_of_all,
             a_child_that_does_not_start_is_tried_elsewhere,
             linked_actors_end_together,
+        );
+        $crate::tests_of!($fabric, topics:
+            what_is_published_comes_to_who_has_subscribed,
+            a_message_takes_each_link_once,
+            an_actor_can_subscribe,
+            who_takes_nothing_out_learns_what_was_dropped,
+            a_subscription_moves_with_its_context,
         );
         $crate::tests_of!($fabric, watching:
             r10_each_reason_reaches_near_and_far_watchers,

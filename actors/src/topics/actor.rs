@@ -1,0 +1,320 @@
+//! The actor of each context that drives its [`Hub`]: hears its neighbours, and hands on what is published.
+
+use std::{collections::BTreeMap, sync::Weak, time::Duration};
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, WrapFuture};
+use actogen_runtime::{
+    core::{Address, ContextId, Handle, Incarnation, policy::Origin},
+    events::{ContextEvent, ContextEvents},
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    hub::{Hub, Interest, News, Who},
+    inbox::{Arrived, Inbox},
+};
+use crate::{
+    Inbound, RemoteActor, RemoteMessage, SendError, address::Remote, context::Context,
+    directory::Here,
+};
+
+/// How soon a word is said again that found no room.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// The most patterns in one word.
+const PATTERNS: usize = 1000;
+
+/// What is wanted on the sender's side.
+#[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.Interest", crate = crate)]
+pub(super) struct Wanted(Interest);
+
+/// What somebody has published, on its way.
+#[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.Carried", crate = crate)]
+pub(super) struct Carried {
+    pub(super) topic: String,
+    pub(super) from: ContextId,
+    pub(super) tag: u64,
+    pub(super) codec: u8,
+    pub(super) body: Bytes,
+}
+
+/// Somebody here publishes something, subscribes, or ends that.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.Topics", crate = crate)]
+pub(super) struct FromHere(pub(super) Here<Does>);
+
+pub(super) enum Does {
+    Publish(Carried),
+    Subscribe { number: u64, pattern: String, to: To },
+    Unsubscribe { number: u64 },
+}
+
+impl std::fmt::Debug for Does {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Publish(_) => "Publish",
+            Self::Subscribe { .. } => "Subscribe",
+            Self::Unsubscribe { .. } => "Unsubscribe",
+        })
+    }
+}
+
+/// Hands a message to an actor, if it is one that the actor takes.
+type HandOver = Box<dyn Fn(&Arrived) + Send>;
+
+/// Where a subscription's messages go.
+pub(super) enum To {
+    /// Where somebody takes them out.
+    Inbox { inbox: Weak<Inbox>, tag: u64 },
+    /// To an actor, until it ends.
+    Actor { address: Address, hand_over: HandOver },
+}
+
+/// What is published, and who wants it, as one context sees it.
+#[derive(RemoteActor)]
+#[remote(name = "actogen.topics", inbound(Wanted, Carried), messages(FromHere), crate = crate)]
+pub(super) struct Topics {
+    cx: Context,
+    events: ContextEvents,
+    hub: Hub,
+    parent: Option<ContextId>,
+    subscriptions: BTreeMap<u64, To>,
+    /// What neighbours could not be told yet, in order.
+    unsaid: Vec<(ContextId, Interest)>,
+}
+
+impl Topics {
+    pub(super) fn new(cx: Context) -> Self {
+        Self {
+            events: cx.events(),
+            cx,
+            hub: Hub::default(),
+            parent: None,
+            subscriptions: BTreeMap::new(),
+            unsaid: Vec::new(),
+        }
+    }
+
+    fn at(&self, neighbour: ContextId) -> Remote<Self> {
+        let (context, incarnation) = (neighbour, Incarnation::ANY);
+        self.cx.remote(Address { context, handle: Handle::TOPICS, incarnation })
+    }
+
+    /// What has happened to the links comes before what comes by them.
+    fn catch_up(&mut self, ctx: &mut ActixContext<Self>) {
+        while let Some(event) = self.events.try_next() {
+            let mut news = News::new();
+            match event {
+                Ok(ContextEvent::Up { context, .. }) => {
+                    if self.cx.next_hop(context) == Some(context) {
+                        self.hub.link_up(context, &mut news);
+                    }
+                }
+                Ok(ContextEvent::Down { context, .. }) => self.hub.link_down(context, &mut news),
+                Ok(ContextEvent::Moved { .. }) => self.find_parent(&mut news),
+                // Some are lost: all links are looked at.
+                Err(_) => {
+                    for neighbour in self.hub.neighbours() {
+                        self.hub.link_down(neighbour, &mut news);
+                    }
+                    for context in self.cx.descendants() {
+                        if self.cx.next_hop(context) == Some(context) {
+                            self.hub.link_up(context, &mut news);
+                        }
+                    }
+                    self.parent = None;
+                    self.find_parent(&mut news);
+                }
+                Ok(_) => {}
+            }
+            self.tell(news, ctx);
+        }
+    }
+
+    fn find_parent(&mut self, news: &mut News) {
+        if let Some(before) = self.parent.take() {
+            self.hub.link_down(before, news);
+        }
+        self.parent = self.cx.family().ancestors.first().copied();
+        if let Some(parent) = self.parent {
+            self.hub.link_up(parent, news);
+        }
+    }
+
+    fn tell(&mut self, news: News, ctx: &mut ActixContext<Self>) {
+        let had_unsaid = !self.unsaid.is_empty();
+        for (neighbour, interest) in news {
+            if interest.is_anew() {
+                self.unsaid.retain(|(other, _)| *other != neighbour);
+            }
+            let parts = interest.into_parts(PATTERNS);
+            self.unsaid.extend(parts.into_iter().map(|part| (neighbour, part)));
+        }
+        let mut full = std::collections::BTreeSet::new();
+        for (neighbour, interest) in std::mem::take(&mut self.unsaid) {
+            if full.contains(&neighbour) {
+                self.unsaid.push((neighbour, interest));
+            } else if let Err(SendError::Full(Wanted(interest))) =
+                self.at(neighbour).try_send(Wanted(interest))
+            {
+                // Where the link is lost, that is told by an event.
+                full.insert(neighbour);
+                self.unsaid.push((neighbour, interest));
+            }
+        }
+        if !had_unsaid && !self.unsaid.is_empty() {
+            ctx.run_later(AGAIN, |me, ctx| me.tell_again(ctx));
+        }
+    }
+
+    fn tell_again(&mut self, ctx: &mut ActixContext<Self>) {
+        self.tell(News::new(), ctx);
+        if !self.unsaid.is_empty() {
+            ctx.run_later(AGAIN, |me, ctx| me.tell_again(ctx));
+        }
+    }
+
+    fn carry(&mut self, carried: Carried, by: Option<ContextId>, ctx: &mut ActixContext<Self>) {
+        let mut gone = Vec::new();
+        for who in self.hub.route(&carried.topic, by) {
+            match who {
+                Who::Behind(neighbour) => self.at(neighbour).do_send(carried.clone()),
+                Who::Here(number) => {
+                    if !self.deliver(number, &carried) {
+                        gone.push(number);
+                    }
+                }
+            }
+        }
+        for number in gone {
+            self.unsubscribe(number, ctx);
+        }
+    }
+
+    /// False when nobody takes this subscription's messages out any more.
+    fn deliver(&self, number: u64, carried: &Carried) -> bool {
+        let Carried { topic, from, tag, codec, body } = carried;
+        let arrived = || Arrived {
+            topic: topic.clone(),
+            from: *from,
+            tag: *tag,
+            codec: *codec,
+            body: body.clone(),
+        };
+        match self.subscriptions.get(&number) {
+            Some(To::Inbox { inbox, tag: wanted }) => {
+                let Some(inbox) = inbox.upgrade() else { return false };
+                if wanted == tag {
+                    inbox.push(arrived());
+                }
+            }
+            Some(To::Actor { hand_over, .. }) => hand_over(&arrived()),
+            None => {}
+        }
+        true
+    }
+
+    fn unsubscribe(&mut self, number: u64, ctx: &mut ActixContext<Self>) {
+        let mut news = News::new();
+        self.subscriptions.remove(&number);
+        self.hub.unsubscribe(number, &mut news);
+        self.tell(news, ctx);
+    }
+
+    /// Whether a neighbour may bring what this context has published: children what is below them, the parent what is outside.
+    fn may_bring(&self, neighbour: ContextId, from: ContextId) -> bool {
+        let way = self.cx.next_hop(from);
+        match Some(neighbour) == self.parent {
+            true => way.is_none() && from != self.cx.id(),
+            false => way == Some(neighbour),
+        }
+    }
+}
+
+impl Actor for Topics {
+    type Context = ActixContext<Self>;
+
+    fn started(&mut self, ctx: &mut ActixContext<Self>) {
+        let mut news = News::new();
+        self.find_parent(&mut news);
+        self.tell(news, ctx);
+        let events = self.cx.events();
+        let following = futures_util::stream::unfold(events, |mut events| async move {
+            events.next().await.map(|_| (Happened, events))
+        });
+        // A wake; what has happened is read in its order with what comes.
+        ctx.add_stream(following);
+    }
+}
+
+/// Something has happened to the links.
+struct Happened;
+
+impl actix::StreamHandler<Happened> for Topics {
+    fn handle(&mut self, _: Happened, ctx: &mut ActixContext<Self>) {
+        self.catch_up(ctx);
+    }
+
+    fn finished(&mut self, _: &mut ActixContext<Self>) {}
+}
+
+/// The neighbour that has said something of its own.
+fn neighbour(origin: &Origin) -> Option<ContextId> {
+    origin.neighbour.map(|neighbour| neighbour.context).filter(|context| *context == origin.source)
+}
+
+impl Handler<Inbound<Wanted>> for Topics {
+    type Result = ();
+
+    fn handle(&mut self, wanted: Inbound<Wanted>, ctx: &mut ActixContext<Self>) {
+        self.catch_up(ctx);
+        let Some(neighbour) = neighbour(&wanted.origin) else { return };
+        let mut news = News::new();
+        if !self.hub.hear(neighbour, wanted.message.0, &mut news) {
+            tracing::warn!(context = %self.cx.id(), %neighbour, "wants more than it may, or what is no pattern");
+        }
+        self.tell(news, ctx);
+    }
+}
+
+impl Handler<Inbound<Carried>> for Topics {
+    type Result = ();
+
+    fn handle(&mut self, carried: Inbound<Carried>, ctx: &mut ActixContext<Self>) {
+        self.catch_up(ctx);
+        let Some(neighbour) = neighbour(&carried.origin) else { return };
+        let carried = carried.message;
+        if self.may_bring(neighbour, carried.from)
+            && super::pattern::check_topic(&carried.topic).is_ok()
+        {
+            self.carry(carried, Some(neighbour), ctx);
+        } else {
+            tracing::warn!(context = %self.cx.id(), %neighbour, from = %carried.from, "a publication that cannot come from there is refused");
+        }
+    }
+}
+
+impl Handler<FromHere> for Topics {
+    type Result = ();
+
+    fn handle(&mut self, FromHere(Here(does)): FromHere, ctx: &mut ActixContext<Self>) {
+        self.catch_up(ctx);
+        match does {
+            Does::Publish(carried) => self.carry(carried, None, ctx),
+            Does::Unsubscribe { number } => self.unsubscribe(number, ctx),
+            Does::Subscribe { number, pattern, to } => {
+                if let To::Actor { address, .. } = to {
+                    let ends = self.cx.watch_address(address).into_actor(self);
+                    ctx.spawn(ends.map(move |_, me, ctx| me.unsubscribe(number, ctx)));
+                }
+                let mut news = News::new();
+                self.subscriptions.insert(number, to);
+                self.hub.subscribe(number, &pattern, &mut news);
+                self.tell(news, ctx);
+            }
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! Where what is published goes from one context: to subscribers here, and to those neighbours behind which there are some. A pure machine.
+//!
+//! Each context tells each neighbour which patterns are wanted on its own side: by itself, or by anybody it hears of from others. So a
+//! message takes each link once, however many subscribers are behind it, and none behind which there is nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actogen_runtime::core::ContextId;
+use serde::{Deserialize, Serialize};
+
+use super::pattern::{Trie, check_pattern};
+
+/// The most patterns that one neighbour may want; more are not taken.
+pub(super) const MOST_PATTERNS: usize = 100_000;
+
+/// Who wants a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Who {
+    /// A subscription of this context.
+    Here(u64),
+    /// Somebody behind this neighbour.
+    Behind(ContextId),
+}
+
+/// What one context tells a neighbour of what is wanted on its side.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Interest {
+    /// Nothing of what was said before holds.
+    pub(super) anew: bool,
+    pub(super) wanted: Vec<String>,
+    pub(super) unwanted: Vec<String>,
+}
+
+impl Interest {
+    pub(super) fn is_anew(&self) -> bool {
+        self.anew
+    }
+
+    /// Cuts it into words of so many patterns at most, to be said in this order.
+    pub(super) fn into_parts(self, most: usize) -> Vec<Self> {
+        let Self { anew, wanted, unwanted } = self;
+        let mut parts: Vec<_> = unwanted
+            .chunks(most)
+            .map(|unwanted| Self { unwanted: unwanted.to_vec(), ..Self::default() })
+            .chain(
+                wanted
+                    .chunks(most)
+                    .map(|wanted| Self { wanted: wanted.to_vec(), ..Self::default() }),
+            )
+            .collect();
+        match parts.first_mut() {
+            Some(first) => first.anew = anew,
+            None if anew => parts.push(Self { anew, ..Self::default() }),
+            None => {}
+        }
+        parts
+    }
+}
+
+/// What to tell to whom.
+pub(super) type News = BTreeMap<ContextId, Interest>;
+
+#[derive(Debug, Default)]
+pub(super) struct Hub {
+    trie: Trie<Who>,
+    wanted: BTreeMap<String, BTreeSet<Who>>,
+    subscriptions: BTreeMap<u64, String>,
+    /// What each neighbour wants, and what it has been told that is wanted here.
+    neighbours: BTreeMap<ContextId, Neighbour>,
+}
+
+#[derive(Debug, Default)]
+struct Neighbour {
+    wants: BTreeSet<String>,
+    told: BTreeSet<String>,
+}
+
+impl Hub {
+    /// Somebody here wants a pattern. The number is one that nobody else has.
+    pub(super) fn subscribe(&mut self, number: u64, pattern: &str, news: &mut News) {
+        self.subscriptions.insert(number, pattern.to_owned());
+        self.add(pattern, Who::Here(number), news);
+    }
+
+    pub(super) fn unsubscribe(&mut self, number: u64, news: &mut News) {
+        if let Some(pattern) = self.subscriptions.remove(&number) {
+            self.remove(&pattern, Who::Here(number), news);
+        }
+    }
+
+    pub(super) fn neighbours(&self) -> Vec<ContextId> {
+        self.neighbours.keys().copied().collect()
+    }
+
+    /// A link stands, or stands anew: its other end is told all.
+    pub(super) fn link_up(&mut self, neighbour: ContextId, news: &mut News) {
+        self.link_down(neighbour, news);
+        let told: BTreeSet<_> = self.wanted.keys().cloned().collect();
+        let wanted = told.iter().cloned().collect();
+        news.insert(neighbour, Interest { anew: true, wanted, unwanted: Vec::new() });
+        self.neighbours.insert(neighbour, Neighbour { wants: BTreeSet::new(), told });
+    }
+
+    pub(super) fn link_down(&mut self, neighbour: ContextId, news: &mut News) {
+        let Some(gone) = self.neighbours.remove(&neighbour) else { return };
+        for pattern in gone.wants {
+            self.remove(&pattern, Who::Behind(neighbour), news);
+        }
+        news.remove(&neighbour);
+    }
+
+    /// A neighbour has told what is wanted on its side. False when it wants more than it may.
+    pub(super) fn hear(
+        &mut self,
+        neighbour: ContextId,
+        interest: Interest,
+        news: &mut News,
+    ) -> bool {
+        let Some(known) = self.neighbours.get_mut(&neighbour) else { return true };
+        let who = Who::Behind(neighbour);
+        let mut gone = interest.unwanted;
+        if interest.anew {
+            gone.extend(std::mem::take(&mut known.wants));
+        }
+        for pattern in gone {
+            if let Some(known) = self.neighbours.get_mut(&neighbour) {
+                known.wants.remove(&pattern);
+            }
+            self.remove(&pattern, who, news);
+        }
+        let mut has_room = true;
+        for pattern in interest.wanted {
+            let Some(known) = self.neighbours.get_mut(&neighbour) else { return has_room };
+            if known.wants.len() >= MOST_PATTERNS || check_pattern(&pattern).is_err() {
+                has_room = false;
+                continue;
+            }
+            known.wants.insert(pattern.clone());
+            self.add(&pattern, who, news);
+        }
+        has_room
+    }
+
+    /// Where a message to this topic goes that has come from there.
+    pub(super) fn route(&self, topic: &str, from: Option<ContextId>) -> BTreeSet<Who> {
+        let mut to = self.trie.matching(topic);
+        if let Some(from) = from {
+            to.remove(&Who::Behind(from));
+        }
+        to
+    }
+
+    fn add(&mut self, pattern: &str, who: Who, news: &mut News) {
+        if self.wanted.entry(pattern.to_owned()).or_default().insert(who) {
+            self.trie.insert(pattern, who);
+            self.tell(pattern, news);
+        }
+    }
+
+    fn remove(&mut self, pattern: &str, who: Who, news: &mut News) {
+        let Some(wanting) = self.wanted.get_mut(pattern) else { return };
+        if wanting.remove(&who) {
+            self.trie.remove(pattern, who);
+            if wanting.is_empty() {
+                self.wanted.remove(pattern);
+            }
+            self.tell(pattern, news);
+        }
+    }
+
+    /// Tells each neighbour of a pattern, if what it knows has changed.
+    fn tell(&mut self, pattern: &str, news: &mut News) {
+        let nobody = BTreeSet::new();
+        let wanting = self.wanted.get(pattern).unwrap_or(&nobody);
+        for (&id, neighbour) in &mut self.neighbours {
+            let is_wanted = wanting.iter().any(|who| *who != Who::Behind(id));
+            let is_told = neighbour.told.contains(pattern);
+            if is_wanted == is_told {
+                continue;
+            }
+            let interest = news.entry(id).or_default();
+            // What was to be said a moment ago, and is not so any more, need not be said at all.
+            let (now, before) = match is_wanted {
+                true => (&mut interest.wanted, &mut interest.unwanted),
+                false => (&mut interest.unwanted, &mut interest.wanted),
+            };
+            match before.iter().position(|said| said == pattern) {
+                Some(place) => drop(before.swap_remove(place)),
+                None => now.push(pattern.to_owned()),
+            }
+            match is_wanted {
+                true => neighbour.told.insert(pattern.to_owned()),
+                false => neighbour.told.remove(pattern),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A tree of hubs whose words are heard in order; parents are before their children.
+    struct Tree {
+        hubs: Vec<Hub>,
+        links: Vec<(usize, usize)>,
+        words: Vec<(usize, usize, Interest)>,
+    }
+
+    impl Tree {
+        fn new(parents: &[usize]) -> Self {
+            let mut tree = Self {
+                hubs: (0..=parents.len()).map(|_| Hub::default()).collect(),
+                links: parents
+                    .iter()
+                    .enumerate()
+                    .map(|(at, &parent)| (parent % (at + 1), at + 1))
+                    .collect(),
+                words: Vec::new(),
+            };
+            for (a, b) in tree.links.clone() {
+                tree.act(a, |hub, news| hub.link_up(ContextId(b as u64), news));
+                tree.act(b, |hub, news| hub.link_up(ContextId(a as u64), news));
+            }
+            tree
+        }
+
+        fn act(&mut self, at: usize, act: impl FnOnce(&mut Hub, &mut News)) {
+            let mut news = News::new();
+            act(&mut self.hubs[at], &mut news);
+            self.words.extend(news.into_iter().map(|(to, word)| (at, to.0 as usize, word)));
+        }
+
+        fn settle(&mut self) {
+            while !self.words.is_empty() {
+                let (from, to, word) = self.words.remove(0);
+                self.act(to, |hub, news| {
+                    assert!(hub.hear(ContextId(from as u64), word, news));
+                });
+            }
+        }
+
+        /// Who gets a message that is published there, and by how many links.
+        fn publish(&self, topic: &str, at: usize) -> (BTreeSet<u64>, usize) {
+            let (mut got, mut links, mut wave) = (BTreeSet::new(), 0, vec![(at, None)]);
+            while let Some((at, from)) = wave.pop() {
+                for who in self.hubs[at].route(topic, from) {
+                    match who {
+                        Who::Here(number) => assert!(got.insert(number), "once each"),
+                        Who::Behind(next) => {
+                            links += 1;
+                            wave.push((next.0 as usize, Some(ContextId(at as u64))));
+                        }
+                    }
+                }
+            }
+            (got, links)
+        }
+    }
+
+    proptest! {
+        /// Whatever is subscribed and given up, wherever: a message gets to just those who want it, and takes no link twice and none in vain.
+        #[test]
+        fn a_message_takes_the_links_that_lead_to_somebody(
+            parents in prop::collection::vec(0..8_usize, 0..8),
+            acts in prop::collection::vec((0..9_usize, prop::sample::select(vec!["a", "a.*", "a.b", ">", "*.b"]), any::<bool>()), 0..30),
+            at in 0..9_usize,
+        ) {
+            let mut tree = Tree::new(&parents);
+            let mut subscribed: BTreeMap<u64, (usize, &str)> = BTreeMap::new();
+            for (number, (place, pattern, settles)) in acts.into_iter().enumerate() {
+                let place = place % tree.hubs.len();
+                let known = subscribed.iter().find(|(_, kept)| **kept == (place, pattern)).map(|(n, _)| *n);
+                match known {
+                    Some(known) => {
+                        subscribed.remove(&known);
+                        tree.act(place, |hub, news| hub.unsubscribe(known, news));
+                    }
+                    None => {
+                        subscribed.insert(number as u64, (place, pattern));
+                        tree.act(place, |hub, news| hub.subscribe(number as u64, pattern, news));
+                    }
+                }
+                if settles {
+                    tree.settle();
+                }
+            }
+            tree.settle();
+            for topic in ["a", "a.b", "a.c", "b.b", "c"] {
+                let mut trie = Trie::default();
+                for (&number, (_, pattern)) in &subscribed {
+                    trie.insert(pattern, number);
+                }
+                let wanting = trie.matching(topic);
+                let at = at % tree.hubs.len();
+                let (got, links) = tree.publish(topic, at);
+                prop_assert_eq!(&got, &wanting);
+                // The links that lead to somebody are those of the smallest tree over the publisher and all who want it.
+                let places: BTreeSet<_> = wanting.iter().map(|number| subscribed[number].0).collect();
+                prop_assert_eq!(links, span(&tree.links, at, &places));
+            }
+            for (number, (place, _)) in subscribed {
+                tree.act(place, |hub, news| hub.unsubscribe(number, news));
+            }
+            tree.settle();
+            prop_assert!(tree.hubs.iter().all(|hub| hub.wanted.is_empty() && hub.trie.is_empty()));
+        }
+    }
+
+    /// How many links connect these places with `at`.
+    fn span(links: &[(usize, usize)], at: usize, places: &BTreeSet<usize>) -> usize {
+        let parent =
+            |of: usize| links.iter().find(|(_, child)| *child == of).map(|(parent, _)| *parent);
+        let line =
+            |of: usize| std::iter::successors(Some(of), |&of| parent(of)).collect::<Vec<_>>();
+        let mut used = BTreeSet::new();
+        for &place in places {
+            let (mine, theirs) = (line(at), line(place));
+            let common: BTreeSet<_> = mine.iter().filter(|of| theirs.contains(of)).collect();
+            used.extend(mine.iter().chain(&theirs).filter(|of| !common.contains(of)).copied());
+        }
+        used.len()
+    }
+
+    #[test]
+    fn a_link_that_comes_back_is_told_all_and_one_that_goes_takes_its_wishes() {
+        let (mut hub, mut news) = (Hub::default(), News::new());
+        let (left, right) = (ContextId(1), ContextId(2));
+        hub.subscribe(1, "a", &mut news);
+        hub.link_up(left, &mut news);
+        hub.link_up(right, &mut news);
+        let wants =
+            |pattern: &str| Interest { wanted: vec![pattern.into()], ..Interest::default() };
+        let all = |patterns: &[&str]| Interest {
+            anew: true,
+            wanted: patterns.iter().map(|&p| p.to_owned()).collect(),
+            unwanted: Vec::new(),
+        };
+        assert_eq!(
+            std::mem::take(&mut news),
+            News::from([(left, all(&["a"])), (right, all(&["a"]))])
+        );
+        hub.hear(left, wants("b"), &mut news);
+        assert_eq!(std::mem::take(&mut news), News::from([(right, wants("b"))]));
+        hub.link_up(left, &mut news);
+        let unwants = Interest { unwanted: vec!["b".into()], ..Interest::default() };
+        assert_eq!(std::mem::take(&mut news), News::from([(left, all(&["a"])), (right, unwants)]));
+        assert_eq!(hub.route("b", None), BTreeSet::new());
+        // Of a stranger, and of what is no pattern, nothing is kept.
+        hub.hear(ContextId(9), wants("c"), &mut news);
+        assert!(!hub.hear(left, wants("a..b"), &mut news));
+        assert!(news.is_empty() && hub.wanted.len() == 1);
+    }
+}
