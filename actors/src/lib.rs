@@ -66,6 +66,7 @@
 //! | `quic` | yes | the QUIC transport, `#[actogen::main]`, `#[actogen::test]`, launching |
 //! | `json` | no | `codec = "json"` for messages |
 //! | `cbor` | no | `codec = "cbor"` for messages |
+//! | `testing` | no | [`testing`](https://docs.rs/actogen/latest/actogen/testing): meshes for tests, in one thread, with faults |
 
 mod actor;
 mod address;
@@ -101,6 +102,8 @@ mod send_error;
 mod service;
 mod spawn;
 mod supervise;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topics;
 mod turn;
 mod values;

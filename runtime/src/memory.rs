@@ -13,7 +13,10 @@ use std::{
 use actogen_core::{ContextId, StreamId};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::transport::{
     Authority, BoxFuture, Connection, DialError, Identity, IdentityError, Incoming, Invitation,
@@ -31,7 +34,27 @@ struct Inner {
     mesh: String,
     secret: [u8; 32],
     doors: Mutex<BTreeMap<String, Door>>,
-    silent: watch::Sender<BTreeSet<ContextId>>,
+    faults: watch::Sender<Faults>,
+}
+
+/// What is wrong with the network.
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    silent: BTreeSet<ContextId>,
+    /// Pairs that hear nothing of each other, the smaller id first.
+    cut: BTreeSet<[ContextId; 2]>,
+    /// How long bytes between a pair are on their way, if that takes any time.
+    delay: BTreeMap<[ContextId; 2], Duration>,
+}
+
+impl Faults {
+    fn holds(&self, ends: [ContextId; 2]) -> bool {
+        self.cut.contains(&pair(ends)) || ends.iter().any(|end| self.silent.contains(end))
+    }
+}
+
+fn pair([a, b]: [ContextId; 2]) -> [ContextId; 2] {
+    if a <= b { [a, b] } else { [b, a] }
 }
 
 /// Where a context can be dialled.
@@ -54,7 +77,7 @@ impl MemoryNetwork {
             mesh: mesh.into(),
             secret,
             doors: Mutex::default(),
-            silent: watch::Sender::new(BTreeSet::new()),
+            faults: watch::Sender::default(),
         };
         Self(Arc::new(inner))
     }
@@ -89,12 +112,46 @@ impl MemoryNetwork {
 
     /// Makes a context silent, or lets it be heard again: nothing that it sends or is sent arrives meanwhile.
     pub fn set_silent(&self, context: ContextId, silent: bool) {
-        self.0.silent.send_modify(|set| {
+        self.0.faults.send_modify(|faults| {
             if silent {
-                set.insert(context)
+                faults.silent.insert(context)
             } else {
-                set.remove(&context)
+                faults.silent.remove(&context)
             };
+        });
+    }
+
+    /// Cuts the way between two contexts, or mends it: nothing that they send each other arrives meanwhile.
+    pub fn set_cut(&self, a: ContextId, b: ContextId, cut: bool) {
+        self.0.faults.send_modify(|faults| {
+            if cut {
+                faults.cut.insert(pair([a, b]))
+            } else {
+                faults.cut.remove(&pair([a, b]))
+            };
+        });
+    }
+
+    /// Cuts off whoever can be dialled there, as if its process had died: its links close, and nobody answers there any more.
+    pub fn crash(&self, endpoint: &str) {
+        let Some(door) = self.0.doors.lock().remove(endpoint) else { return };
+        for connection in std::mem::take(&mut *door.connections.lock()) {
+            connection.state.close(2, LinkEnd::Closed("the process has ended".into()));
+        }
+    }
+
+    /// Mends all that was silent or cut.
+    pub fn heal(&self) {
+        self.0.faults.send_modify(|faults| {
+            faults.silent.clear();
+            faults.cut.clear();
+        });
+    }
+
+    /// What two contexts send each other is on its way for this long from now on.
+    pub fn set_delay(&self, a: ContextId, b: ContextId, delay: Duration) {
+        self.0.faults.send_modify(|faults| {
+            faults.delay.insert(pair([a, b]), delay);
         });
     }
 }
@@ -255,7 +312,7 @@ impl MemoryTransport {
     fn pair(&self, door: &Door, endpoint: &str) -> (Link, Link) {
         let state = Arc::new(State {
             ends: [self.identity.context, door.context],
-            silent: self.network.0.silent.subscribe(),
+            faults: self.network.0.faults.subscribe(),
             closed: watch::Sender::new(None),
         });
         let (near_writers, far_readers) = streams(&state);
@@ -293,20 +350,24 @@ fn keep(connections: &Mutex<Vec<Arc<MemoryConnection>>>, new: &Arc<MemoryConnect
 #[derive(Debug)]
 struct State {
     ends: [ContextId; 2],
-    silent: watch::Receiver<BTreeSet<ContextId>>,
+    faults: watch::Receiver<Faults>,
     /// Who closed it, and what was said.
     closed: watch::Sender<Option<(usize, LinkEnd)>>,
 }
 
 impl State {
-    fn is_silent(&self, set: &BTreeSet<ContextId>) -> bool {
-        self.ends.iter().any(|end| set.contains(end))
+    fn is_silent(&self, faults: &Faults) -> bool {
+        faults.holds(self.ends)
+    }
+
+    fn delay(&self) -> Duration {
+        self.faults.borrow().delay.get(&pair(self.ends)).copied().unwrap_or_default()
     }
 
     /// Waits until both ends can be heard.
     async fn heard(&self) {
         // The network outlives its links' states only as long as somebody holds it; without it nobody is silent.
-        let _ = self.silent.clone().wait_for(|set| !self.is_silent(set)).await;
+        let _ = self.faults.clone().wait_for(|faults| !self.is_silent(faults)).await;
     }
 
     fn close(&self, by: usize, end: LinkEnd) {
@@ -338,8 +399,8 @@ impl Connection for MemoryConnection {
             let mut closed = state.closed.subscribe();
             let silence = async {
                 loop {
-                    let mut silent = state.silent.clone();
-                    if silent.wait_for(|set| state.is_silent(set)).await.is_err() {
+                    let mut faults = state.faults.clone();
+                    if faults.wait_for(|faults| state.is_silent(faults)).await.is_err() {
                         return std::future::pending().await;
                     }
                     if tokio::time::timeout(detection, state.heard()).await.is_err() {
@@ -368,17 +429,21 @@ type Readers = [Box<dyn StreamReader>; StreamId::COUNT];
 fn streams(state: &Arc<State>) -> (Writers, Readers) {
     let (mut readers, mut writers) = (Vec::new(), Vec::new());
     for _ in 0..StreamId::COUNT {
-        let (sender, receiver) = mpsc::channel::<Bytes>(CHUNKS);
+        let (sender, receiver) = mpsc::channel::<Chunk>(CHUNKS);
         writers.push(Box::new(Writer { sender: Some(sender), state: state.clone() })
             as Box<dyn StreamWriter>);
-        readers.push(Box::new(Reader { receiver, state: state.clone() }) as Box<dyn StreamReader>);
+        readers.push(Box::new(Reader { receiver, coming: None, state: state.clone() })
+            as Box<dyn StreamReader>);
     }
     let count = "as many as there are streams were pushed";
     (writers.try_into().ok().expect(count), readers.try_into().ok().expect(count))
 }
 
+/// Bytes, and when they are there.
+type Chunk = (Bytes, Option<Instant>);
+
 struct Writer {
-    sender: Option<mpsc::Sender<Bytes>>,
+    sender: Option<mpsc::Sender<Chunk>>,
     state: Arc<State>,
 }
 
@@ -388,10 +453,12 @@ impl StreamWriter for Writer {
             let mut closed = self.state.closed.subscribe();
             let over = || StreamError("the connection is closed".into());
             let sender = self.sender.as_ref().ok_or_else(over)?;
+            let delay = self.state.delay();
+            let there = (!delay.is_zero()).then(|| Instant::now() + delay);
             tokio::select! {
                 biased;
                 _ = closed.wait_for(Option::is_some) => Err(over()),
-                sent = sender.send(chunk) => sent.map_err(|_| over()),
+                sent = sender.send((chunk, there)) => sent.map_err(|_| over()),
             }
         })
     }
@@ -405,7 +472,9 @@ impl StreamWriter for Writer {
 }
 
 struct Reader {
-    receiver: mpsc::Receiver<Bytes>,
+    receiver: mpsc::Receiver<Chunk>,
+    /// The chunk that is on its way, of a read that was given up.
+    coming: Option<Chunk>,
     state: Arc<State>,
 }
 
@@ -416,9 +485,14 @@ impl StreamReader for Reader {
             let state = self.state.clone();
             let next = async {
                 // Looked at when there is something to hear: it may have waited for longer than the silence has.
-                let chunk = self.receiver.recv().await;
+                if self.coming.is_none() {
+                    self.coming = self.receiver.recv().await;
+                }
+                if let Some((_, Some(there))) = self.coming {
+                    tokio::time::sleep_until(there).await;
+                }
                 state.heard().await;
-                chunk
+                self.coming.take().map(|(chunk, _)| chunk)
             };
             tokio::select! {
                 biased;
