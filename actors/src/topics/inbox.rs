@@ -90,9 +90,9 @@ mod tests {
             inbox.push(arrived(MOST_BYTES / 2));
         }
         assert!(inbox.next().await.is_ok());
-        // It came behind the one that was dropped, and would hide that.
+        // It comes behind those that were dropped, and would hide them.
         inbox.push(arrived(0));
-        assert_eq!(inbox.next().await.unwrap_err(), 2);
+        assert_eq!(inbox.next().await.unwrap_err(), 3);
         inbox.push(arrived(2 * MOST_BYTES));
         assert!(inbox.next().await.is_ok());
         assert_eq!(inbox.state.lock().bytes, 0);

@@ -215,8 +215,11 @@ proptest! {
             }
             (due, acts)
         };
+        let is_over = |acts: &[Act]| acts.iter().any(|act| matches!(act, Act::End(_)));
         for event in events {
-            act(&mut plan, now, &mut lives);
+            if is_over(&act(&mut plan, now, &mut lives).1) {
+                return Ok(());
+            }
             match event {
                 Event::Ended(c, is_normal) if lives[c] != State::Down => {
                     lives[c] = State::Down;
@@ -258,7 +261,7 @@ proptest! {
                     _ => {}
                 }
             }
-            if acts.iter().any(|act| matches!(act, Act::End(_))) {
+            if is_over(&acts) {
                 return Ok(());
             }
             now = due.unwrap_or(now);
