@@ -10,7 +10,9 @@
 //! | `dead_letters` | what could not be delivered: seen, counted, handed back |
 //! | `policies` | who may send to an actor, and what a refusal looks like |
 //! | `fleet` | one command on many hosts: contexts launched by ssh, sudo, docker and others, functions called in them |
+//! | `chat` | rooms over several processes: topics, and groups for who is there |
 //! | `wordcount` | work spread over processes, with backpressure, that stays exact when one of them is killed |
 
+pub mod chat;
 pub mod fleet;
 pub mod wordcount;

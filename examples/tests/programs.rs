@@ -150,3 +150,13 @@ fn fleet_says_where_a_command_failed_and_which_host_is_not_there() {
     assert!(nowhere.out.contains("local"), "{}", nowhere.out);
     assert_eq!(fleet(&["rsh:there"], &["--", "true"]).code, Some(2));
 }
+
+#[test]
+fn chat_shows_who_comes_speaks_and_is_gone() {
+    let out = output(env!("CARGO_BIN_EXE_chat"));
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 8, "{out}");
+    assert_eq!(lines[3..6], ["<ann> hello!", "<bob> hello!", "<eve> hello!"], "{out}");
+    assert!(lines[1].starts_with("* bob has come, from context "), "{out}");
+    assert_eq!(lines[6..], ["* bob has gone", "* 2 are here"], "{out}");
+}
