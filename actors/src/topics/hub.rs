@@ -67,6 +67,8 @@ pub(super) struct Hub {
     subscriptions: BTreeMap<u64, String>,
     /// What each neighbour wants, and what it has been told that is wanted here.
     neighbours: BTreeMap<ContextId, Neighbour>,
+    /// Those that have been told something, by this link or an earlier one, and may remember it.
+    spoken_to: BTreeSet<ContextId>,
 }
 
 #[derive(Debug, Default)]
@@ -92,12 +94,18 @@ impl Hub {
         self.neighbours.keys().copied().collect()
     }
 
-    /// A link stands, or stands anew: its other end is told all.
+    /// A link stands, or stands anew: its other end is told all. Where that is nothing, and never was anything, nothing is said.
     pub(super) fn link_up(&mut self, neighbour: ContextId, news: &mut News) {
         self.link_down(neighbour, news);
         let told: BTreeSet<_> = self.wanted.keys().cloned().collect();
-        let wanted = told.iter().cloned().collect();
-        news.insert(neighbour, Interest { anew: true, wanted, unwanted: Vec::new() });
+        let wanted: Vec<_> = told.iter().cloned().collect();
+        let has_heard = self.spoken_to.remove(&neighbour);
+        if !wanted.is_empty() {
+            self.spoken_to.insert(neighbour);
+        }
+        if has_heard || !wanted.is_empty() {
+            news.insert(neighbour, Interest { anew: true, wanted, unwanted: Vec::new() });
+        }
         self.neighbours.insert(neighbour, Neighbour { wants: BTreeSet::new(), told });
     }
 
@@ -188,6 +196,7 @@ impl Hub {
                 Some(place) => drop(before.swap_remove(place)),
                 None => now.push(pattern.to_owned()),
             }
+            self.spoken_to.insert(id);
             match is_wanted {
                 true => neighbour.told.insert(pattern.to_owned()),
                 false => neighbour.told.remove(pattern),
