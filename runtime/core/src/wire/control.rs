@@ -332,21 +332,10 @@ pub enum LinkMessage {
 }
 
 impl LinkMessage {
-    /// Whether frames to this handle are the link's own.
+    /// Whether frames to this handle are the link's own. Asked of every frame: two comparisons tell most that they are not.
     pub fn is_for(handle: Handle) -> bool {
-        [
-            Handle::ADD_ROUTE,
-            Handle::DEL_ROUTE,
-            Handle::DETACHING,
-            handles::OPEN,
-            handles::GOODBYE,
-            handles::REPORT,
-            handles::PAUSE,
-            handles::RESUME,
-            handles::ABOVE,
-            handles::REVOCATIONS,
-        ]
-        .contains(&handle)
+        matches!(handle, Handle::ADD_ROUTE | Handle::DEL_ROUTE | Handle::DETACHING)
+            || (handles::OPEN..=handles::REVOCATIONS).contains(&handle)
     }
 
     /// Reads the message of a frame to a link's own handle.
