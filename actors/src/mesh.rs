@@ -153,7 +153,7 @@ impl Mesh {
     }
 
     /// Revokes the certificate of a context for good, by the authority in this folder, whether its root runs or not; a root that runs takes
-    /// notice within a second. False when that was done before. Where the root is at hand, [`Context::revoke`](crate::Context::revoke) does
+    /// notice within a second. False when that was done before. Where the root is at hand, [`Context::revoke`](actogen_runtime::Context::revoke) does
     /// it at once.
     ///
     /// # Errors
