@@ -36,13 +36,15 @@ impl ToTokens for Facade {
     }
 }
 
-/// Calls `read` with each key of each `#[remote(...)]` of a type. `#[remote]` on a field or a variant means nothing and is refused.
+/// Calls `read` with each key of each `#[remote(...)]`, or of another attribute, of a type. On a field or a variant it means nothing and
+/// is refused.
 pub(crate) fn each_key(
     input: &DeriveInput,
+    name: &str,
     mut read: impl FnMut(&str, ParseNestedMeta<'_>) -> syn::Result<()>,
 ) -> syn::Result<()> {
-    refuse_inside(&input.data)?;
-    for attribute in remote(&input.attrs) {
+    refuse_inside(&input.data, name)?;
+    for attribute in named(&input.attrs, name) {
         attribute.parse_nested_meta(|meta| read(&key(&meta), meta))?;
     }
     Ok(())
@@ -88,15 +90,15 @@ pub(crate) fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
 }
 
-fn remote(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("remote"))
+fn named<'a>(attributes: &'a [Attribute], name: &str) -> impl Iterator<Item = &'a Attribute> {
+    attributes.iter().filter(move |attribute| attribute.path().is_ident(name))
 }
 
-fn refuse_inside(data: &Data) -> syn::Result<()> {
-    let refuse = |attributes: &[Attribute]| match remote(attributes).next() {
+fn refuse_inside(data: &Data, name: &str) -> syn::Result<()> {
+    let refuse = |attributes: &[Attribute]| match named(attributes, name).next() {
         Some(attribute) => Err(syn::Error::new_spanned(
             attribute,
-            "`#[remote(...)]` says nothing about a field or a variant: put it on the type",
+            format!("`#[{name}(...)]` says nothing about a field or a variant: put it on the type"),
         )),
         None => Ok(()),
     };

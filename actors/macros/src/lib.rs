@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`RemoteMessage`] | a struct or enum | gives it a name, a version, a reply and a codec, so that other processes know it |
 //! | [`RemoteActor`] | an actor's type | lists the messages that reach it from other processes, and delivers them to its handlers |
+//! | [`JournaledActor`] | an actor's state | its turns are durable; for the crate `actogen-journal` |
 //! | [`macro@function`] | a function | other contexts can call it by its name |
 //! | [`macro@main`] | `async fn main` | starts a context; the binary can also be its own child process |
 //! | [`macro@test`] | an `async fn` | a test with a context of its own |
@@ -63,6 +64,7 @@ mod actor;
 mod attributes;
 mod entry;
 mod function;
+mod journaled;
 mod message;
 mod name;
 mod service;
@@ -154,6 +156,38 @@ pub fn remote_message(input: TokenStream) -> TokenStream {
 pub fn remote_actor(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     actor::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes an actor one whose turns the journal keeps. For the crate `actogen-journal`, which re-exports it.
+///
+/// The type is the actor's whole state: it must be `Serialize` and `DeserializeOwned`, its `actix::Actor::Context` is
+/// `actogen_journal::Turn<Self>`, and it has a handler for every message of the list.
+///
+/// ```ignore
+/// #[derive(JournaledActor, Default, Serialize, Deserialize)]
+/// #[journaled(kind = "account", version = 2, messages(Deposit, Withdraw), migrate = Account::from_older)]
+/// struct Account {
+///     balance: u64,
+/// }
+/// ```
+///
+/// # Keys of `#[journaled(...)]`
+///
+/// | key | default | meaning |
+/// |---|---|---|
+/// | `kind = "account"` | required | the first part of its actors' names; stored states are found by it |
+/// | `messages(A, B)` | none | messages with a `Handler<A>` that answers at once |
+/// | `version = 1` | `1` | of the state's shape; raise it when older states could not be read any more, and say how with `migrate` |
+/// | `migrate = path` | | `fn(version: u32, bytes: &[u8]) -> Result<Self, LoadError>`, for older versions |
+/// | `begin = path` | `Default` | `fn(key: &str) -> Self`, the state before the first message |
+/// | `codec = "postcard"` | `"postcard"` | how the state is encoded: `"postcard"`, `"json"` or `"cbor"` |
+/// | `keep = "snapshot"` | `"snapshot"` | `"deltas"` writes what has changed in the encoded state |
+/// | `events = "Event"` | | the state is kept as events of this type; implement `EventSourced` |
+/// | `crate = path` | `::actogen_journal` | where the crate is |
+#[proc_macro_derive(JournaledActor, attributes(journaled))]
+pub fn journaled_actor(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    journaled::expand(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }
 
 /// Makes a function one that other contexts can call.

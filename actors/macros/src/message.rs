@@ -25,7 +25,7 @@ struct Keys {
 impl Keys {
     fn read(input: &DeriveInput) -> syn::Result<Self> {
         let mut keys = Keys::default();
-        attributes::each_key(input, |key, meta| match key {
+        attributes::each_key(input, "remote", |key, meta| match key {
             "name" => attributes::once(&mut keys.name, &meta, meta.value()?.parse()?),
             "version" => {
                 let version = meta.value()?.parse()?;
