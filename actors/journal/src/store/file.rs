@@ -37,14 +37,40 @@ impl FileStore {
     /// [`StoreError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let is_new = !path.exists();
         let place = path.display().to_string();
-        let opened = Database::builder().set_cache_size(CACHE).create(path);
-        let database = opened.map_err(|error| not_opened(&place, error))?;
-        if is_new {
-            sync_folder(path).map_err(|error| StoreError::Failed(error.to_string()))?;
+        if path.exists() {
+            let opened = Database::builder().set_cache_size(CACHE).create(path);
+            return Self::prepared(
+                place.clone(),
+                opened.map_err(|error| not_opened(&place, error))?,
+            );
         }
-        Self::prepared(place, database)
+        Self::made(path, place)
+    }
+
+    /// A new file, which gets its name when it is whole: one that is broken off while it is made would be no database.
+    fn made(path: &Path, place: String) -> Result<Self, StoreError> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let unfinished = PathBuf::from(name);
+        let make = || Database::builder().set_cache_size(CACHE).create(&unfinished);
+        let made = match make() {
+            // Whoever has it locked makes it now; without a lock it was broken off.
+            Err(error)
+                if !matches!(error, DatabaseError::DatabaseAlreadyOpen) && unfinished.exists() =>
+            {
+                std::fs::remove_file(&unfinished).map_err(failed)?;
+                make()
+            }
+            made => made,
+        };
+        let database = made.map_err(|error| not_opened(&place, error))?;
+        let store = Self::prepared(place, database)?;
+        // Unlike a renaming, this takes nobody else's place.
+        std::fs::hard_link(&unfinished, path).map_err(failed)?;
+        std::fs::remove_file(&unfinished).map_err(failed)?;
+        sync_folder(path).map_err(failed)?;
+        Ok(store)
     }
 
     /// A store over a disk of the caller's: for tests of what a disk may do.
