@@ -58,7 +58,7 @@ impl Writer {
         let (sender, jobs) = thread_channel::channel();
         let (words, said) = mpsc::unbounded_channel();
         let run = move || {
-            let mut desk = Desk { store, words, points, failed: None };
+            let mut desk = Desk::new(store, words, points);
             while let Ok(first) = jobs.recv() {
                 let mut taken = VecDeque::from([first]);
                 taken.extend(jobs.try_iter());
@@ -80,7 +80,7 @@ impl Writer {
         let (words, said) = mpsc::unbounded_channel();
         let weak = Rc::downgrade(&here);
         tokio::task::spawn_local(async move {
-            let mut desk = Desk { store, words, points, failed: None };
+            let mut desk = Desk::new(store, words, points);
             while let Some(here) = weak.upgrade() {
                 let taken = std::mem::take(&mut *here.jobs.borrow_mut());
                 if taken.is_empty() {
@@ -173,6 +173,10 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(store: Box<dyn Store>, words: mpsc::UnboundedSender<Word>, points: FailPoints) -> Self {
+        Self { store, words, points, failed: None }
+    }
+
     fn serve(&mut self, jobs: VecDeque<Job>) {
         // Nobody reads what waits to be written, so readers need not wait for the disk.
         let (reads, rest): (Vec<_>, Vec<_>) =

@@ -67,6 +67,12 @@ const BUDGET: usize = 128;
 /// Turns of one actor before the next one has its own.
 const QUANTUM: usize = 16;
 
+/// Rounds of the thread in which nothing more came: then nothing comes at once.
+const QUIET: u32 = 3;
+
+/// How long a commit waits for more at most, while more comes.
+const LONGEST: Duration = Duration::from_millis(1);
+
 /// What a turn does to the world, once it is durable.
 pub(crate) enum Release {
     Answer(Asker, Result<Bytes, Refusal>),
@@ -87,6 +93,16 @@ struct Awaiting {
     ticket: u64,
     bytes: usize,
     releases: Vec<Release>,
+}
+
+/// What goes to the writer with the next commit.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    /// A commit is under way: the next one takes what comes meanwhile.
+    is_under_way: bool,
+    /// It waits for more.
+    gathers: bool,
 }
 
 /// Counts since the journal was opened.
@@ -133,6 +149,7 @@ pub(crate) struct Engine {
     /// Those that wait until some of what they have sent has arrived.
     full: HashSet<ActorId>,
     awaiting: VecDeque<Awaiting>,
+    group: Group,
     ticket: u64,
     durable: u64,
     uncommitted: usize,
@@ -177,6 +194,7 @@ impl Engine {
                 stalled: Vec::new(),
                 full: HashSet::new(),
                 awaiting: VecDeque::new(),
+                group: Group::default(),
                 ticket: 0,
                 durable: 0,
                 uncommitted: 0,
@@ -355,10 +373,43 @@ impl Engine {
         let (ticket, bytes) = (self.ticket, batch.bytes());
         self.uncommitted += bytes;
         self.awaiting.push_back(Awaiting { ticket, bytes, releases });
-        if let Err(error) = self.writer.commit(ticket, batch) {
+        self.group.batch.append(batch);
+        self.gather();
+        ticket
+    }
+
+    /// Hands what has come together to the writer, once it is free and nothing more comes at once.
+    ///
+    /// Whoever was answered by the last commit asks again within some rounds of this thread. Without waiting for them each commit would
+    /// serve one half of the askers, in turns.
+    fn gather(&mut self) {
+        if self.group.is_under_way || self.group.gathers || self.failed.is_some() {
+            return;
+        }
+        self.group.gathers = true;
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            let begun = tokio::time::Instant::now();
+            let (mut last, mut quiet) = (0, 0);
+            while quiet < QUIET && begun.elapsed() < LONGEST {
+                tokio::task::yield_now().await;
+                let Some(core) = me.upgrade() else { return };
+                let ticket = core.borrow().ticket;
+                quiet = if ticket == last { quiet + 1 } else { 0 };
+                last = ticket;
+            }
+            if let Some(core) = me.upgrade() {
+                core.borrow_mut().hand_over();
+            }
+        });
+    }
+
+    fn hand_over(&mut self) {
+        let batch = std::mem::take(&mut self.group.batch);
+        (self.group.gathers, self.group.is_under_way) = (false, true);
+        if let Err(error) = self.writer.commit(self.ticket, batch) {
             self.fail(&error);
         }
-        ticket
     }
 
     /// Does this once a turn is durable.
@@ -391,6 +442,10 @@ impl Engine {
             }
         }
         self.points.pass("release.after");
+        self.group.is_under_way = false;
+        if self.ticket > self.durable {
+            self.gather();
+        }
         for id in std::mem::take(&mut self.stalled) {
             self.is_ready(&id);
         }
@@ -506,6 +561,9 @@ impl Engine {
 
     /// Nothing more is taken; gives the writer's thread, which ends when all that was asked of it is done.
     pub(crate) fn close(&mut self) -> Option<std::thread::JoinHandle<()>> {
+        if !self.group.batch.is_empty() {
+            self.hand_over();
+        }
         let thread = self.writer.close();
         self.failed.get_or_insert_with(|| StoreError::Failed("it is closed".to_owned()));
         thread

@@ -1,20 +1,34 @@
 //! The default store: one redb file.
+//!
+//! A commit puts its batch into a log, as one row, and into memory; the rows themselves are rewritten from memory when enough has come together, all
+//! that changed in one of them at once. Both are transactions of redb, so the file is whole at any instant.
 
 use std::{
     fmt,
+    fs::File,
     ops::Bound,
     path::{Path, PathBuf},
 };
 
 use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition};
 
-use super::{Batch, Row, Store, StoreError, Table};
+use super::{Batch, Row, Store, StoreError, Table, disk::Disk, overlay::Overlay};
 
 /// All rows lie in one tree: a commit then writes one path for neighbours, and one root.
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 
+/// Batches that the rows do not have yet, by their numbers. A batch is one row here: it dirties a few pages, where its changes would dirty
+/// one or more each.
+const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
+
 /// Bytes of the file that are kept in memory. What actors need often they hold themselves.
 const CACHE: usize = 64 * 1024 * 1024;
+
+/// Bytes of batches after which the rows are rewritten.
+const LOG_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of changed rows in memory after which they are written.
+const OVERLAY_BYTES: usize = 8 * 1024 * 1024;
 
 /// One redb file on this machine, committed in two phases: after a crash the last commit that was acknowledged is there, whatever was
 /// being written. One process has it open at a time.
@@ -22,6 +36,17 @@ pub struct FileStore {
     place: String,
     database: Database,
     two_phases: bool,
+    /// What the log has over the rows.
+    overlay: Overlay,
+    log: Log,
+}
+
+/// The batches that the rows do not have yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Log {
+    first: u64,
+    next: u64,
+    bytes: usize,
 }
 
 impl fmt::Debug for FileStore {
@@ -53,14 +78,13 @@ impl FileStore {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let unfinished = PathBuf::from(name);
-        let make = || Database::builder().set_cache_size(CACHE).create(&unfinished);
-        let made = match make() {
+        let made = match opened(&unfinished) {
             // Whoever has it locked makes it now; without a lock it was broken off.
             Err(error)
                 if !matches!(error, DatabaseError::DatabaseAlreadyOpen) && unfinished.exists() =>
             {
                 std::fs::remove_file(&unfinished).map_err(failed)?;
-                make()
+                opened(&unfinished)
             }
             made => made,
         };
@@ -95,10 +119,59 @@ impl FileStore {
 
     fn prepared(place: String, database: Database) -> Result<Self, StoreError> {
         let write = database.begin_write().map_err(failed)?;
-        // Reading asks for a table that is there.
+        // Reading asks for tables that are there.
         write.open_table(ROWS).map_err(failed)?;
+        write.open_table(LOG).map_err(failed)?;
         write.commit().map_err(failed)?;
-        Ok(Self { place, database, two_phases: true })
+        let (overlay, log) = (Overlay::default(), Log::default());
+        let mut store = Self { place, database, two_phases: true, overlay, log };
+        store.replay()?;
+        Ok(store)
+    }
+
+    /// Takes up what the log has over the rows.
+    fn replay(&mut self) -> Result<(), StoreError> {
+        let read = self.database.begin_read().map_err(failed)?;
+        let log = read.open_table(LOG).map_err(failed)?;
+        for row in log.range::<u64>(..).map_err(failed)? {
+            let (number, value) = row.map_err(failed)?;
+            let (number, value) = (number.value(), value.value());
+            let batch = unlogged(value).ok_or_else(|| StoreError::Damaged {
+                place: self.place.clone(),
+                what: format!("batch {number} of its log cannot be read"),
+            })?;
+            if self.log.bytes == 0 {
+                self.log.first = number;
+            }
+            self.log.next = number + 1;
+            self.log.bytes += value.len();
+            self.overlay.apply(&batch);
+        }
+        Ok(())
+    }
+
+    /// Writes what has changed into the rows, and empties the log.
+    fn rewrite(&mut self) -> Result<(), StoreError> {
+        let mut write = self.database.begin_write().map_err(failed)?;
+        write.set_two_phase_commit(self.two_phases);
+        {
+            let mut rows = write.open_table(ROWS).map_err(failed)?;
+            for (table, key, value) in self.overlay.changes() {
+                let key = full(table, key);
+                match value {
+                    Some(value) => drop(rows.insert(key.as_slice(), value).map_err(failed)?),
+                    None => drop(rows.remove(key.as_slice()).map_err(failed)?),
+                }
+            }
+            let mut log = write.open_table(LOG).map_err(failed)?;
+            for number in self.log.first..self.log.next {
+                log.remove(number).map_err(failed)?;
+            }
+        }
+        write.commit().map_err(failed)?;
+        self.overlay.clear();
+        self.log = Log { first: self.log.next, next: self.log.next, bytes: 0 };
+        Ok(())
     }
 }
 
@@ -108,6 +181,9 @@ impl Store for FileStore {
     }
 
     fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(changed) = self.overlay.get(table, key) {
+            return Ok(changed.map(<[u8]>::to_vec));
+        }
         let read = self.database.begin_read().map_err(failed)?;
         let rows = read.open_table(ROWS).map_err(failed)?;
         let found = rows.get(full(table, key).as_slice()).map_err(failed)?;
@@ -123,49 +199,85 @@ impl Store for FileStore {
     ) -> Result<Vec<Row>, StoreError> {
         let read = self.database.begin_read().map_err(failed)?;
         let rows = read.open_table(ROWS).map_err(failed)?;
-        let from = match from.map(|key| full(table, key)) {
+        let start = match from.map(|key| full(table, key)) {
             Bound::Unbounded => Bound::Included(vec![table as u8]),
             bound => bound,
         };
-        let to = match to.map(|key| full(table, key)) {
+        let end = match to.map(|key| full(table, key)) {
             Bound::Unbounded => Bound::Excluded(vec![table as u8 + 1]),
             bound => bound,
         };
-        let (from, to) = (from.as_ref().map(Vec::as_slice), to.as_ref().map(Vec::as_slice));
-        let found = rows.range::<&[u8]>((from, to)).map_err(failed)?;
-        found
-            .take(most)
-            .map(|row| {
-                let (key, value) = row.map_err(failed)?;
-                Ok((key.value()[1..].to_vec(), value.value().to_vec()))
-            })
-            .collect()
+        let bounds = (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
+        let found = rows.range::<&[u8]>(bounds).map_err(failed)?;
+        let found = found.map(|row| {
+            let (key, value) = row.map_err(failed)?;
+            Ok((key.value()[1..].to_vec(), value.value().to_vec()))
+        });
+        self.overlay.merged(table, (from, to), most, found)
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let bytes = logged(batch);
         let mut write = self.database.begin_write().map_err(failed)?;
         write.set_two_phase_commit(self.two_phases);
         {
-            let mut rows = write.open_table(ROWS).map_err(failed)?;
-            let mut key = Vec::with_capacity(64);
-            for change in batch.changes() {
-                key.clear();
-                key.push(change.table as u8);
-                key.extend_from_slice(&change.key);
-                match &change.value {
-                    Some(value) => {
-                        drop(rows.insert(key.as_slice(), value.as_slice()).map_err(failed)?)
-                    }
-                    None => drop(rows.remove(key.as_slice()).map_err(failed)?),
-                }
-            }
+            let mut log = write.open_table(LOG).map_err(failed)?;
+            log.insert(self.log.next, bytes.as_slice()).map_err(failed)?;
         }
-        write.commit().map_err(failed)
+        write.commit().map_err(failed)?;
+        self.log.next += 1;
+        self.log.bytes += bytes.len();
+        self.overlay.apply(batch);
+        if self.log.bytes >= LOG_BYTES || self.overlay.bytes() >= OVERLAY_BYTES {
+            self.rewrite()?;
+        }
+        Ok(())
     }
 
     fn compact(&mut self) -> Result<bool, StoreError> {
+        self.rewrite()?;
         self.database.compact().map_err(failed)
     }
+}
+
+/// A batch as a row of the log: for each change its table, whether the row stays, the lengths of key and value, and both.
+fn logged(batch: &Batch) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(batch.bytes() + batch.changes().len() * 10);
+    for change in batch.changes() {
+        let value = change.value.as_deref();
+        bytes.extend_from_slice(&[change.table as u8, u8::from(value.is_some())]);
+        let value = value.unwrap_or_default();
+        bytes.extend_from_slice(&(change.key.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&change.key);
+        bytes.extend_from_slice(value);
+    }
+    bytes
+}
+
+fn unlogged(mut bytes: &[u8]) -> Option<Batch> {
+    let mut batch = Batch::default();
+    while !bytes.is_empty() {
+        let (&[table, stays], rest) = bytes.split_first_chunk::<2>()?;
+        let (key, rest) = rest.split_first_chunk::<4>()?;
+        let (value, rest) = rest.split_first_chunk::<4>()?;
+        let (key, rest) = rest.split_at_checked(u32::from_le_bytes(*key) as usize)?;
+        let (value, rest) = rest.split_at_checked(u32::from_le_bytes(*value) as usize)?;
+        let table = *Table::ALL.get(usize::from(table))?;
+        match stays {
+            1 => batch.put(table, key.to_vec(), value.to_vec()),
+            _ => batch.remove(table, key.to_vec()),
+        }
+        bytes = rest;
+    }
+    Some(batch)
+}
+
+/// The database in a file, or a new one in a new or empty file.
+fn opened(path: &Path) -> Result<Database, DatabaseError> {
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+    Database::builder().set_cache_size(CACHE).create_with_backend(Disk::new(file)?)
 }
 
 fn full(table: Table, key: &[u8]) -> Vec<u8> {
@@ -195,5 +307,5 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
         Some(folder) if folder != Path::new("") => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    std::fs::File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()
 }

@@ -6,8 +6,10 @@
 //! | `file` | [`FileStore`]: one redb file, the default |
 //! | `memory` | [`MemoryStore`]: gone with its process; for trying code, and below it faults for tests |
 
+mod disk;
 mod file;
 mod memory;
+mod overlay;
 
 use std::ops::Bound;
 
