@@ -7,11 +7,13 @@
 //! | [`actors`] | the actors and messages of the scenarios |
 //! | [`until`] | waiting for conditions, never for time |
 //! | [`scenarios`] | the conformance suite: what must hold over every kind of link |
+//! | [`crashes`] | journaled actors in processes that are killed at every instant |
 //! | [`sim`] | seeded simulations of whole meshes, with faults |
 //!
 //! `conformance!(Fabric)` makes every scenario a test over one kind of link. Multi-process tests stand in `tests/processes.rs`.
 
 pub mod actors;
+pub mod crashes;
 pub mod mesh;
 pub mod rogue;
 pub mod scenarios;

@@ -14,8 +14,13 @@ pub struct FailPoints {
 }
 
 impl FailPoints {
-    /// All instants, in the order of a message's life.
-    pub const ALL: [&'static str; 14] = [
+    /// All instants: those of the disk, and then in the order of a message's life.
+    pub const ALL: [&'static str; 19] = [
+        "disk.write.before",
+        "disk.write.torn",
+        "disk.write.after",
+        "disk.sync.before",
+        "disk.sync.after",
         "open.before",
         "open.after",
         "recover.out",
@@ -46,6 +51,15 @@ impl FailPoints {
             hook(name);
         }
         let _ = name;
+    }
+
+    /// Whether anything happens at any instant.
+    #[inline]
+    pub(crate) fn are_set(&self) -> bool {
+        #[cfg(feature = "failpoints")]
+        return self.hook.is_some();
+        #[cfg(not(feature = "failpoints"))]
+        false
     }
 }
 

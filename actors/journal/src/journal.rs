@@ -175,10 +175,12 @@ impl JournalBuilder {
         points.pass("open.before");
         let store = match kept {
             Kept::Store(store) => store,
-            Kept::File(path) if is_here => Box::new(FileStore::open(path)?),
+            Kept::File(path) if is_here => Box::new(FileStore::open_with(&path, points.clone())?),
             // Opening may repair, which takes as long as the file is.
             Kept::File(path) => {
-                let opened = tokio::task::spawn_blocking(|| FileStore::open(path)).await;
+                let points = points.clone();
+                let open = move || FileStore::open_with(&path, points);
+                let opened = tokio::task::spawn_blocking(open).await;
                 let opened = opened.map_err(|error| StoreError::Failed(error.to_string()))?;
                 Box::new(opened?) as Box<dyn Store>
             }

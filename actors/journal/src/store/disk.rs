@@ -4,6 +4,8 @@ use std::{fs, io, ops::Bound};
 
 use redb::{BackendError, DatabaseError, StorageBackend, backends::FileBackend};
 
+use crate::failpoint::FailPoints;
+
 /// Bytes that are written at once where the file grows.
 const PIECE: usize = 256 * 1024;
 
@@ -13,11 +15,11 @@ const MOST: u64 = 16 * 1024 * 1024;
 /// A file that writes zeros where it grows. A sync then finds all blocks that a commit needs allocated, and has only their contents to write: without
 /// that, each commit into new room costs a change of the file system's own journal as well.
 #[derive(Debug)]
-pub(super) struct Disk(FileBackend);
+pub(super) struct Disk(FileBackend, FailPoints);
 
 impl Disk {
-    pub(super) fn new(file: fs::File) -> Result<Self, DatabaseError> {
-        FileBackend::new(file).map(Self)
+    pub(super) fn new(file: fs::File, points: FailPoints) -> Result<Self, DatabaseError> {
+        Ok(Self(FileBackend::new(file)?, points))
     }
 }
 
@@ -46,11 +48,22 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.1.pass("disk.sync.before");
+        self.0.sync_data()?;
+        self.1.pass("disk.sync.after");
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write(offset, data)
+        self.1.pass("disk.write.before");
+        if self.1.are_set() {
+            // Half of it, as it is there when the process ends in the middle.
+            self.0.write(offset, &data[..data.len() / 2])?;
+            self.1.pass("disk.write.torn");
+        }
+        self.0.write(offset, data)?;
+        self.1.pass("disk.write.after");
+        Ok(())
     }
 
     fn close(&self) -> io::Result<()> {

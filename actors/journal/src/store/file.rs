@@ -12,6 +12,8 @@ use std::{
 
 use redb::{Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition};
 
+use crate::failpoint::FailPoints;
+
 use super::{Batch, Row, Store, StoreError, Table, disk::Disk, overlay::Overlay};
 
 /// All rows lie in one tree: a commit then writes one path for neighbours, and one root.
@@ -61,30 +63,30 @@ impl FileStore {
     /// # Errors
     /// [`StoreError`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
+        Self::open_with(path.as_ref(), FailPoints::default())
+    }
+
+    pub(crate) fn open_with(path: &Path, points: FailPoints) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         if path.exists() {
-            let opened = Database::builder().set_cache_size(CACHE).create(path);
-            return Self::prepared(
-                place.clone(),
-                opened.map_err(|error| not_opened(&place, error))?,
-            );
+            let database = opened(path, points).map_err(|error| not_opened(&place, error))?;
+            return Self::prepared(place, database);
         }
-        Self::made(path, place)
+        Self::made(path, place, &points)
     }
 
     /// A new file, which gets its name when it is whole: one that is broken off while it is made would be no database.
-    fn made(path: &Path, place: String) -> Result<Self, StoreError> {
+    fn made(path: &Path, place: String, points: &FailPoints) -> Result<Self, StoreError> {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let unfinished = PathBuf::from(name);
-        let made = match opened(&unfinished) {
+        let made = match opened(&unfinished, points.clone()) {
             // Whoever has it locked makes it now; without a lock it was broken off.
             Err(error)
                 if !matches!(error, DatabaseError::DatabaseAlreadyOpen) && unfinished.exists() =>
             {
                 std::fs::remove_file(&unfinished).map_err(failed)?;
-                opened(&unfinished)
+                opened(&unfinished, points.clone())
             }
             made => made,
         };
@@ -274,10 +276,10 @@ fn unlogged(mut bytes: &[u8]) -> Option<Batch> {
 }
 
 /// The database in a file, or a new one in a new or empty file.
-fn opened(path: &Path) -> Result<Database, DatabaseError> {
+fn opened(path: &Path, points: FailPoints) -> Result<Database, DatabaseError> {
     let mut options = File::options();
     let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
-    Database::builder().set_cache_size(CACHE).create_with_backend(Disk::new(file)?)
+    Database::builder().set_cache_size(CACHE).create_with_backend(Disk::new(file, points)?)
 }
 
 fn full(table: Table, key: &[u8]) -> Vec<u8> {
