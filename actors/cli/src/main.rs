@@ -6,9 +6,11 @@
 //! | `authority` | `ca`: a mesh's authority, and identities issued by it |
 //! | `token` | `token` and `join`: becoming a context without being launched |
 //! | `cache` | `cache`: programs that were sent to this machine |
+//! | `journal` | `journal`: the files of journaled actors |
 
 mod authority;
 mod cache;
+mod journal;
 mod token;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
@@ -46,6 +48,9 @@ enum Command {
     /// Programs that other contexts have sent to this machine
     #[command(subcommand)]
     Cache(cache::Command),
+    /// The files of journaled actors, while no process has them open
+    #[command(subcommand)]
+    Journal(journal::Command),
 }
 
 /// Why a command was not done, for a person.
@@ -74,6 +79,7 @@ fn main() -> ExitCode {
         Command::Token(command) => token::run(command, mesh),
         Command::Join(arguments) => token::join(arguments, connect),
         Command::Cache(command) => cache::run(command),
+        Command::Journal(command) => journal::run(command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -338,12 +338,7 @@ impl Journal {
     /// error.
     pub async fn close(self) {
         self.0.context.stop(&self.0.keeper, StopReason::Normal);
-        let thread = self.0.core.borrow_mut().close();
-        if let Some(thread) = thread {
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the journal's writer has panicked");
-            }
-        }
+        let closing = self.0.core.borrow_mut().close();
+        closing.wait().await;
     }
 }

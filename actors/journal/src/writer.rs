@@ -1,6 +1,12 @@
 //! The journal's one writer: whatever waits for the disk does so here, and one commit serves all that has come meanwhile.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::mpsc as thread_channel, thread};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+    sync::mpsc as thread_channel,
+    thread,
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,9 +45,36 @@ enum Desks {
     Closed,
 }
 
+#[derive(Default)]
 struct Here {
     jobs: RefCell<VecDeque<Job>>,
     wake: tokio::sync::Notify,
+    /// Nothing more comes; who waits until all is done.
+    closed: Cell<Option<oneshot::Sender<()>>>,
+}
+
+/// The end of a writer: all that it was asked is done, and its store is closed.
+#[derive(Debug)]
+pub(crate) enum Closing {
+    Thread(thread::JoinHandle<()>),
+    Here(oneshot::Receiver<()>),
+    Closed,
+}
+
+impl Closing {
+    pub(crate) async fn wait(self) {
+        match self {
+            Self::Thread(thread) => {
+                let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+                if !matches!(joined, Ok(Ok(()))) {
+                    tracing::error!("the journal's writer has panicked");
+                }
+            }
+            // Gone with its thread.
+            Self::Here(closed) => drop(closed.await),
+            Self::Closed => {}
+        }
+    }
 }
 
 /// The store has gone: its thread has ended.
@@ -76,20 +109,22 @@ impl Writer {
         store: Box<dyn Store>,
         points: FailPoints,
     ) -> (Self, mpsc::UnboundedReceiver<Word>) {
-        let here = Rc::new(Here { jobs: RefCell::default(), wake: tokio::sync::Notify::new() });
+        let here = Rc::new(Here::default());
         let (words, said) = mpsc::unbounded_channel();
-        let weak = Rc::downgrade(&here);
+        let served = here.clone();
         tokio::task::spawn_local(async move {
             let mut desk = Desk::new(store, words, points);
-            while let Some(here) = weak.upgrade() {
-                let taken = std::mem::take(&mut *here.jobs.borrow_mut());
-                if taken.is_empty() {
-                    // Its owner notifies when it goes, too.
-                    here.wake.notified().await;
-                    drop(here);
-                } else {
-                    drop(here);
+            loop {
+                let taken = std::mem::take(&mut *served.jobs.borrow_mut());
+                if !taken.is_empty() {
                     desk.serve(taken);
+                } else if let Some(closed) = served.closed.take() {
+                    drop(desk);
+                    // Whoever closed it need not wait.
+                    let _ = closed.send(());
+                    return;
+                } else {
+                    served.wake.notified().await;
                 }
                 tokio::task::yield_now().await;
             }
@@ -109,18 +144,20 @@ impl Writer {
         }
     }
 
-    /// Takes nothing more. What was asked is done first; where that is done on a thread, this is it.
-    pub(crate) fn close(&mut self) -> Option<thread::JoinHandle<()>> {
+    /// Takes nothing more; what was asked is done first.
+    pub(crate) fn close(&mut self) -> Closing {
         match std::mem::replace(&mut self.0, Desks::Closed) {
             Desks::Thread(jobs, thread) => {
                 drop(jobs);
-                Some(thread)
+                Closing::Thread(thread)
             }
             Desks::Here(here) => {
+                let (sender, closed) = oneshot::channel();
+                here.closed.set(Some(sender));
                 here.wake.notify_one();
-                None
+                Closing::Here(closed)
             }
-            Desks::Closed => None,
+            Desks::Closed => Closing::Closed,
         }
     }
 

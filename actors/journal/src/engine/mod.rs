@@ -85,6 +85,7 @@ pub(crate) enum Release {
     Noted(ActorId),
     /// Rows of acknowledged messages are gone.
     Trimmed(Pair),
+    Say(JournalEvent),
     Done(oneshot::Sender<()>),
 }
 
@@ -481,6 +482,7 @@ impl Engine {
                     }
                 }
             }
+            Release::Say(event) => self.say(event),
             Release::Done(done) => drop(done.send(())),
         }
     }
@@ -559,14 +561,14 @@ impl Engine {
         is_paused
     }
 
-    /// Nothing more is taken; gives the writer's thread, which ends when all that was asked of it is done.
-    pub(crate) fn close(&mut self) -> Option<std::thread::JoinHandle<()>> {
+    /// Nothing more is taken.
+    pub(crate) fn close(&mut self) -> crate::writer::Closing {
         if !self.group.batch.is_empty() {
             self.hand_over();
         }
-        let thread = self.writer.close();
+        let closing = self.writer.close();
         self.failed.get_or_insert_with(|| StoreError::Failed("it is closed".to_owned()));
-        thread
+        closing
     }
 
     /// Nothing can be made durable any more: nothing is acknowledged, and no actor goes on.

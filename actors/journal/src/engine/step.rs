@@ -238,11 +238,12 @@ impl Engine {
         match self.settings.poison {
             Poison::Park => {
                 self.stats.dead += 1;
-                self.say(JournalEvent::DeadLetter {
+                let event = JournalEvent::DeadLetter {
                     actor: id.clone(),
                     from: from.clone(),
                     why: why.to_owned(),
-                });
+                };
+                let mut releases = vec![Release::Say(event)];
                 active.numbered += 1;
                 let dead = Dead {
                     at: self.clock.now(),
@@ -253,7 +254,6 @@ impl Engine {
                 let mut batch = Batch::default();
                 batch.remove(Table::Attempt, key);
                 batch.put(Table::Dead, rows::numbered(id, active.numbered), rows::sealed(&dead));
-                let mut releases = Vec::new();
                 self.taken_rows(id, active, arrived, &mut batch, &mut releases);
                 self.state_row(id, active, &mut batch);
                 active.ticket = self.submit(batch, releases);
@@ -303,12 +303,12 @@ impl Engine {
             Source::Far { from, epoch, after, number, forced, courier } => {
                 let before = active.seen.get(&from).copied().unwrap_or_default();
                 if forced && before.epoch == epoch && after > before.number {
-                    self.say(JournalEvent::Missing {
+                    releases.push(Release::Say(JournalEvent::Missing {
                         actor: id.clone(),
                         from: from.clone(),
                         after: before.number,
                         before: number,
-                    });
+                    }));
                 }
                 let seen = Seen { epoch, number };
                 batch.put(Table::Seen, rows::pair(id, &from), rows::sealed(&seen));
