@@ -95,7 +95,6 @@ fn inspect(journal: &Journal, with_actors: bool) -> Result<(), Failure> {
         line(&summary)?;
     } else {
         say(format_args!("node\t{}", summary.node));
-        say(format_args!("epoch\t{}", summary.epoch));
         say(format_args!("opened\t{} times", summary.openings));
         for (table, (rows, bytes)) in &summary.tables {
             say(format_args!("{table}\t{rows} rows\t{bytes} bytes"));

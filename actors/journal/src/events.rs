@@ -50,12 +50,12 @@ pub enum JournalEvent {
         /// Why.
         why: String,
     },
-    /// Another node remembers more than this journal has: it was restored from a backup. It goes on under a new epoch; what it had
+    /// Another node remembers more than this journal has: it was restored from a backup. What it sends there is of a new epoch from now on; what it had
     /// taken or sent since the backup may be lost or happen again.
     Restored {
         /// The node that remembers more.
         by: NodeName,
-        /// The new epoch.
+        /// The new epoch of what is sent to it.
         epoch: u64,
     },
     /// Messages of a sender cannot be had any more: this journal had taken them before it was restored from a backup.
@@ -98,7 +98,7 @@ impl fmt::Display for JournalEvent {
             }
             Self::Restored { by, epoch } => write!(
                 f,
-                "node {by} remembers more than this journal has: it was restored from a backup, and goes on with epoch {epoch}"
+                "node {by} remembers more than this journal has: it was restored from a backup, and sends there with epoch {epoch} from now on"
             ),
             Self::Missing { actor, from, after, before } => write!(
                 f,

@@ -22,8 +22,6 @@ pub struct Summary {
     pub node: String,
     /// The format it is written in.
     pub format: u32,
-    /// Raised whenever the journal was found to have been restored from a backup.
-    pub epoch: u64,
     /// How often it has been opened.
     pub openings: u64,
     /// Rows and their bytes, by table.
@@ -143,7 +141,7 @@ fn meta(store: &mut dyn Store) -> Result<Meta, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn summary(store: &mut dyn Store) -> Result<Summary, StoreError> {
-    let Meta { format, node, epoch, openings } = meta(store)?;
+    let Meta { format, node, openings } = meta(store)?;
     let mut tables = BTreeMap::new();
     for table in Table::ALL {
         let (mut rows, mut bytes) = (0, 0);
@@ -155,7 +153,7 @@ pub fn summary(store: &mut dyn Store) -> Result<Summary, StoreError> {
         tables.insert(table.name(), (rows, bytes));
     }
     let openings = openings.last().map_or(0, |(number, _)| *number);
-    Ok(Summary { node, format, epoch, openings, tables })
+    Ok(Summary { node, format, openings, tables })
 }
 
 /// Calls this with each actor, in the order of their names.
@@ -266,8 +264,8 @@ fn checked(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::Dead => rows::opened::<Dead>(what, value).map(drop),
         Table::History => rows::opened::<Past>(what, value).map(drop),
         Table::Peer => rows::opened::<Peer>(what, value).map(drop),
-        Table::Pair if value.len() == 8 => Ok(()),
-        Table::Pair => {
+        Table::Pair | Table::Epoch if value.len() == 8 => Ok(()),
+        Table::Pair | Table::Epoch => {
             let what = format!("{what}: {} bytes are no number", value.len());
             Err(StoreError::Damaged { place: "the journal".to_owned(), what })
         }

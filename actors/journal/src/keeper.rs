@@ -85,8 +85,7 @@ async fn welcome(core: Core, Inbound { message: hello, origin }: Inbound<Hello>)
     if keeper.map(|keeper| keeper.context_id()).ok() != Some(origin.source) {
         return Welcome::Stranger;
     }
-    let mut key = node.as_str().as_bytes().to_vec();
-    key.push(0);
+    let key = rows::of_node(&node);
     let reading = {
         let engine = core.borrow();
         let key = key.clone();

@@ -14,6 +14,7 @@
 //! | dead | actor, number | [`Dead`] |
 //! | history | actor, turn | [`Past`] |
 //! | peer | node | [`Peer`] |
+//! | epoch | node | the epoch of what is sent there; one, where there is no row |
 //!
 //! An actor's name, a node's and a kind end with a zero byte, which no name has, and numbers have eight bytes, the highest first.
 
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    id::{ActorId, Place},
+    id::{ActorId, NodeName, Place},
     packed::Packed,
     store::StoreError,
     time::Millis,
@@ -38,8 +39,6 @@ pub(crate) const META: &[u8] = b"journal";
 pub(crate) struct Meta {
     pub(crate) format: u32,
     pub(crate) node: String,
-    /// Raised when the journal learns that it has been restored from a backup.
-    pub(crate) epoch: u64,
     /// The last times that it was opened: number and random mark, the newest last.
     pub(crate) openings: Vec<(u64, u64)>,
 }
@@ -167,6 +166,13 @@ pub(crate) fn of_actor(actor: &ActorId) -> Vec<u8> {
     key
 }
 
+/// A node's row.
+pub(crate) fn of_node(node: &NodeName) -> Vec<u8> {
+    let mut key = Vec::with_capacity(node.as_str().len() + 1);
+    name(&mut key, node.as_str());
+    key
+}
+
 /// An actor's row for a number: a turn, a dead letter.
 pub(crate) fn numbered(actor: &ActorId, number: u64) -> Vec<u8> {
     let mut key = of_actor(actor);
@@ -226,7 +232,7 @@ impl<'a> Reading<'a> {
     }
 
     pub(crate) fn place(&mut self) -> Option<Place> {
-        let node = crate::id::NodeName::new(self.text()?).ok()?;
+        let node = NodeName::new(self.text()?).ok()?;
         Some(Place { node, actor: self.actor()? })
     }
 
@@ -249,7 +255,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::id::NodeName;
 
     proptest! {
         #[test]

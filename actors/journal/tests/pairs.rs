@@ -4,10 +4,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{ops::Bound, time::Duration};
 
 use actogen::testing::{self, TestMesh};
-use actogen_journal::{Journal, JournalBuilder, JournalEvent, store::MemoryStore};
+use actogen_journal::{
+    Journal, JournalBuilder, JournalEvent,
+    store::{MemoryStore, Store, Table},
+};
 
 use support::*;
 
@@ -140,6 +143,39 @@ fn j12_a_journal_from_an_older_backup_takes_a_new_epoch_and_says_what_is_lost() 
         until("goes on", vec![10, 30], async || client.send(&a, Credits).await.unwrap()).await;
         let missing = events.recv().await?;
         assert!(matches!(missing, JournalEvent::Missing { .. }), "{missing}");
+        Ok(())
+    });
+}
+
+/// Timers of its own, requests from outside and messages from another node: all of it is one state, as of one turn, when the process is killed.
+#[test]
+fn j08_local_and_network_events_share_one_checkpoint() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let second = MemoryStore::default();
+        let one = builder(&root, &MemoryStore::default(), "one").open().await?;
+        let two = builder(&child, &second, "two").open().await?;
+        let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
+        let client = one.client();
+        client.send(&a, Deposit(100)).await?;
+        client.send(&b, Later(Duration::from_millis(1), 1)).await?;
+        until("the timer", vec![1], async || client.send(&b, Credits).await.unwrap()).await;
+        client.send(&a, Transfer { to: b.clone(), amount: 20 }).await?;
+        until("the message", vec![1, 20], async || client.send(&b, Credits).await.unwrap()).await;
+        client.send(&b, Deposit(300)).await?;
+        mesh.crash(&child).await;
+        let rows = |table| {
+            let all = second.copy().scan(table, Bound::Unbounded, Bound::Unbounded, 10);
+            all.map(|rows| rows.len())
+        };
+        assert_eq!(rows(Table::State)?, 1, "one checkpoint for all three");
+        assert_eq!((rows(Table::Seen)?, rows(Table::Timer)?), (1, 0));
+        let child = mesh.restart(&child, &root).await;
+        let two = builder(&child, &second, "two").open().await?;
+        let there = two.client();
+        assert_eq!(there.send(&b, Credits).await?, [1, 20]);
+        assert_eq!(there.send(&b, Balance).await?, 321);
         Ok(())
     });
 }

@@ -15,7 +15,7 @@ use crate::{
     events::JournalEvent,
     id::NodeName,
     keeper::Keeper,
-    rows::{self, Meta},
+    rows,
     store::{Batch, StoreError, Table},
     wire::{Deliver, Hello, Taken, Welcome},
 };
@@ -32,6 +32,12 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 /// How long until a receiver that waits for its operator is asked again.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 
+/// The epoch of a journal that was never restored.
+const FIRST_EPOCH: u64 = 1;
+
+/// How far an epoch may be ahead that another node remembers.
+const MOST_EPOCHS: u64 = 1 << 16;
+
 /// Batches that are under way at once.
 const AT_ONCE: usize = 64;
 
@@ -40,6 +46,8 @@ pub(crate) struct Couriers {
     pub(crate) context: Context,
     keepers: HashMap<NodeName, Remote<Keeper>>,
     greeted: HashSet<NodeName>,
+    /// The epochs of what is sent to others, as far as they have been looked up.
+    epochs: HashMap<NodeName, u64>,
     /// The contexts that others have shown to be, by the mesh's names.
     pub(crate) shown: HashMap<NodeName, ContextId>,
     at_once: Rc<Semaphore>,
@@ -51,6 +59,7 @@ impl Couriers {
             context,
             keepers: HashMap::new(),
             greeted: HashSet::new(),
+            epochs: HashMap::new(),
             shown: HashMap::new(),
             at_once: Rc::new(Semaphore::new(AT_ONCE)),
         }
@@ -124,7 +133,8 @@ async fn bring(me: &Me, (from, to): &Pair) -> Outcome {
     let (deliver, last) = {
         let mut engine = core.borrow_mut();
         let sent = engine.outbox.batch(&pair, BATCH.0, BATCH.1);
-        let (epoch, node) = (engine.epoch, engine.node.clone());
+        let node = engine.node.clone();
+        let epoch = engine.couriers.epochs.get(&to.node).copied().unwrap_or(FIRST_EPOCH);
         let Some(outgoing) = engine.outbox.pairs.get_mut(&pair) else { return Outcome::Done };
         let Some(last) = sent.last().map(|sent| sent.number) else { return Outcome::Again };
         outgoing.queue.iter_mut().take(sent.len()).for_each(|sent| sent.again = true);
@@ -219,11 +229,12 @@ async fn greeted(me: &Me, node: &NodeName) -> Option<Remote<Keeper>> {
         Some(keeper) => keeper,
         None => context.resolve::<Keeper>(&node.claim()).await.ok()?,
     };
+    let epoch = epoch(me, node).await?;
     let hello = {
         let core = me.upgrade()?;
         let mut engine = core.borrow_mut();
         engine.couriers.keepers.insert(node.clone(), keeper.clone());
-        Hello { node: engine.node.clone(), epoch: engine.epoch, openings: engine.openings.clone() }
+        Hello { node: engine.node.clone(), epoch, openings: engine.openings.clone() }
     };
     let welcome = keeper.send(hello).within(PATIENCE).await;
     let core = me.upgrade()?;
@@ -246,27 +257,44 @@ async fn greeted(me: &Me, node: &NodeName) -> Option<Remote<Keeper>> {
     }
 }
 
+/// The epoch of what is sent to a node.
+async fn epoch(me: &Me, node: &NodeName) -> Option<u64> {
+    let reading = {
+        let core = me.upgrade()?;
+        let engine = core.borrow();
+        if let Some(epoch) = engine.couriers.epochs.get(node) {
+            return Some(*epoch);
+        }
+        let key = rows::of_node(node);
+        engine.writer.read(move |store| store.get(Table::Epoch, &key))
+    };
+    let row = reading.await.ok()?;
+    let epoch = row.and_then(|row| row.try_into().ok()).map_or(FIRST_EPOCH, u64::from_be_bytes);
+    let core = me.upgrade()?;
+    // Another pair's task may have raised it meanwhile.
+    let known = *core.borrow_mut().couriers.epochs.entry(node.clone()).or_insert(epoch);
+    Some(known)
+}
+
 impl Engine {
-    /// Another node remembers more than this journal has. From now on messages are of a new epoch, so that none is taken for one of
-    /// those that were sent before the backup was restored.
+    /// Another node remembers more than this journal has. From now on messages to it are of a new epoch, so that none is taken for one of
+    /// those that were sent before the backup was restored. Those to others are not: whoever remembers more says so itself, and nobody can
+    /// make a journal forget what a third has acknowledged.
     fn raise_epoch(&mut self, by: &NodeName, seen: u64) -> oneshot::Receiver<()> {
         let (done, raised) = oneshot::channel();
-        if self.epoch > seen {
+        let epoch = self.couriers.epochs.entry(by.clone()).or_insert(FIRST_EPOCH);
+        // One that was never reached by honest means would leave no room for another.
+        if *epoch > seen || seen - *epoch > MOST_EPOCHS {
             let _ = done.send(());
             return raised;
         }
-        self.epoch = seen + 1;
-        self.say(JournalEvent::Restored { by: by.clone(), epoch: self.epoch });
-        self.couriers.greeted.clear();
-        let meta = Meta {
-            format: rows::FORMAT,
-            node: self.node.as_str().to_owned(),
-            epoch: self.epoch,
-            openings: self.openings.clone(),
-        };
+        *epoch = seen + 1;
+        let epoch = *epoch;
+        self.couriers.greeted.remove(by);
         let mut batch = Batch::default();
-        batch.put(Table::Meta, rows::META.to_vec(), rows::sealed(&meta));
-        self.submit(batch, vec![Release::Done(done)]);
+        batch.put(Table::Epoch, rows::of_node(by), epoch.to_be_bytes().to_vec());
+        let said = Release::Say(JournalEvent::Restored { by: by.clone(), epoch });
+        self.submit(batch, vec![said, Release::Done(done)]);
         raised
     }
 }

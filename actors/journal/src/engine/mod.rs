@@ -132,7 +132,6 @@ pub struct JournalStats {
 
 pub(crate) struct Engine {
     pub(crate) node: NodeName,
-    pub(crate) epoch: u64,
     pub(crate) openings: Vec<(u64, u64)>,
     pub(crate) settings: Settings,
     pub(crate) points: FailPoints,
@@ -180,7 +179,6 @@ impl Engine {
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 node: recovered.node.clone(),
-                epoch: recovered.epoch,
                 openings: recovered.openings.clone(),
                 settings,
                 points,

@@ -32,7 +32,6 @@ const OPENINGS: usize = 64;
 /// What a journal was in the middle of.
 pub(crate) struct Recovered {
     pub(crate) node: NodeName,
-    pub(crate) epoch: u64,
     pub(crate) openings: Vec<(u64, u64)>,
     pub(crate) out: Vec<(ActorId, Place, u64, Packed)>,
     pub(crate) timers: Vec<(Key, Packed)>,
@@ -54,7 +53,6 @@ pub(crate) fn recover(
         None => Meta {
             format: rows::FORMAT,
             node: name.unwrap_or(fresh).as_str().to_owned(),
-            epoch: 1,
             openings: Vec::new(),
         },
         Some(row) => rows::opened::<Meta>("what the store knows of itself", &row)?,
@@ -79,7 +77,7 @@ pub(crate) fn recover(
     store.commit(&batch)?;
     let node = NodeName::new(&meta.node).map_err(|_| damaged(Table::Meta))?;
     let (out, timers) = (out(store)?, timers(store, None)?);
-    Ok(Recovered { node, epoch: meta.epoch, openings: meta.openings, out, timers })
+    Ok(Recovered { node, openings: meta.openings, out, timers })
 }
 
 /// All messages that are on their way.

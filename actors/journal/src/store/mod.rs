@@ -44,11 +44,13 @@ pub enum Table {
     History = 10,
     /// Other nodes, as they were last seen.
     Peer = 11,
+    /// The epochs of what is sent to other nodes.
+    Epoch = 12,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::State,
         Self::Delta,
@@ -61,6 +63,7 @@ impl Table {
         Self::Dead,
         Self::History,
         Self::Peer,
+        Self::Epoch,
     ];
 
     /// The table's name, as stores and the command line show it.
@@ -78,6 +81,7 @@ impl Table {
             Self::Dead => "dead",
             Self::History => "history",
             Self::Peer => "peer",
+            Self::Epoch => "epoch",
         }
     }
 }
