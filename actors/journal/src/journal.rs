@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actogen::{Context, DirectoryError, Remote, StopReason};
+use actogen::{Context, DirectoryError, Policy, Remote, StopReason};
 use tokio::sync::broadcast;
 
 use crate::{
@@ -49,6 +49,7 @@ pub struct JournalBuilder {
     node: Option<String>,
     kinds: HashMap<&'static str, Kind>,
     settings: Settings,
+    policy: Policy,
     points: FailPoints,
     is_here: bool,
 }
@@ -96,6 +97,12 @@ impl JournalBuilder {
     /// repeatable.
     pub fn write_here(mut self) -> Self {
         self.is_here = true;
+        self
+    }
+
+    /// Who may ask the node's actors, and send to them from other nodes: everybody in the mesh by default.
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
         self
     }
 
@@ -169,7 +176,7 @@ impl JournalBuilder {
     /// # Panics
     /// Outside of a `LocalSet` or actix `System`.
     pub async fn open(self) -> Result<Journal, OpenError> {
-        let Self { context, kept, node, kinds, settings, points, is_here } = self;
+        let Self { context, kept, node, kinds, settings, policy, points, is_here } = self;
         let node = node.as_deref().map(NodeName::new).transpose()?;
         let (mark, fresh) = (random_u64()?, NodeName::new(&format!("{:016x}", random_u64()?))?);
         points.pass("open.before");
@@ -213,7 +220,7 @@ impl JournalBuilder {
         });
         let node = recovered.node.clone();
         core.borrow_mut().take_up(recovered);
-        let keeper = context.start(Keeper { core: core.clone() });
+        let keeper = context.start_with(Keeper { core: core.clone() }, policy);
         tokio::task::spawn_local(name(
             context.clone(),
             keeper.clone(),
@@ -291,6 +298,7 @@ impl Journal {
             node: None,
             kinds: HashMap::new(),
             settings: Settings::default(),
+            policy: Policy::Anyone,
             points: FailPoints::default(),
             is_here: false,
         }
