@@ -241,6 +241,17 @@ impl Desk {
             }
         }
         self.commit(&mut group, &mut last);
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        if self.failed.is_none()
+            && let Err(error) = self.store.tidy()
+        {
+            self.failed = Some(error.clone());
+            // A journal that has been dropped asks no more.
+            let _ = self.words.send(Err(error));
+        }
     }
 
     fn commit(&mut self, group: &mut Batch, last: &mut Option<u64>) {

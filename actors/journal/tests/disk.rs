@@ -321,6 +321,30 @@ fn j14_a_sync_that_fails_acknowledges_nothing_and_stops_the_actor() {
     });
 }
 
+/// The log is emptied and the rows are rewritten on the way.
+#[test]
+fn rows_are_there_however_much_was_committed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("j.redb");
+    let mut store = FileStore::open(&file).unwrap();
+    for number in 1..=300 {
+        let mut batch = turn(number);
+        batch.put(Table::History, number.to_be_bytes().to_vec(), vec![number as u8; 40_000]);
+        store.commit(&batch).unwrap();
+        store.tidy().unwrap();
+    }
+    for reopened in [false, true] {
+        if reopened {
+            drop(store);
+            store = FileStore::open(&file).unwrap();
+        }
+        assert_eq!(last_turn(&mut store), 300);
+        let all = store.scan(Table::History, Bound::Unbounded, Bound::Unbounded, 1000).unwrap();
+        assert_eq!(all.len(), 300);
+        assert!(all.iter().all(|(key, value)| value[..] == [key[7]; 40_000]));
+    }
+}
+
 #[test]
 fn j15_a_second_opener_of_one_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();

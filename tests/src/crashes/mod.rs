@@ -151,6 +151,11 @@ pub async fn run(
         outcome.failpoints_hit = hit.len();
         outcome.acked = askers.iter().map(|(asked, _)| asked.acknowledged.get()).sum();
         progress(&outcome);
+        // One that has given up was not answered for as long as it has patience: nobody works any more.
+        if let Some(given_up) = askers.iter().position(|(_, task)| task.is_finished()) {
+            let (_, task) = askers.swap_remove(given_up);
+            task.await??;
+        }
     }
     for (which, node) in NODES.into_iter().enumerate() {
         nodes[which].kill().await;

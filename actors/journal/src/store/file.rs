@@ -27,7 +27,7 @@ const LOG: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("log");
 const CACHE: usize = 64 * 1024 * 1024;
 
 /// Bytes of batches after which the rows are rewritten.
-const LOG_BYTES: usize = 16 * 1024 * 1024;
+const LOG_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes of changed rows in memory after which they are written.
 const OVERLAY_BYTES: usize = 8 * 1024 * 1024;
@@ -46,7 +46,6 @@ pub struct FileStore {
 /// The batches that the rows do not have yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Log {
-    first: u64,
     next: u64,
     bytes: usize,
 }
@@ -142,9 +141,6 @@ impl FileStore {
                 place: self.place.clone(),
                 what: format!("batch {number} of its log cannot be read"),
             })?;
-            if self.log.bytes == 0 {
-                self.log.first = number;
-            }
             self.log.next = number + 1;
             self.log.bytes += value.len();
             self.overlay.apply(&batch);
@@ -165,14 +161,13 @@ impl FileStore {
                     None => drop(rows.remove(key.as_slice()).map_err(failed)?),
                 }
             }
-            let mut log = write.open_table(LOG).map_err(failed)?;
-            for number in self.log.first..self.log.next {
-                log.remove(number).map_err(failed)?;
-            }
         }
+        // All at once: batch by batch it would take longer than some processes live, and never come to its end.
+        write.delete_table(LOG).map_err(failed)?;
+        write.open_table(LOG).map_err(failed)?;
         write.commit().map_err(failed)?;
         self.overlay.clear();
-        self.log = Log { first: self.log.next, next: self.log.next, bytes: 0 };
+        self.log.bytes = 0;
         Ok(())
     }
 }
@@ -230,6 +225,10 @@ impl Store for FileStore {
         self.log.next += 1;
         self.log.bytes += bytes.len();
         self.overlay.apply(batch);
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> Result<(), StoreError> {
         if self.log.bytes >= LOG_BYTES || self.overlay.bytes() >= OVERLAY_BYTES {
             self.rewrite()?;
         }

@@ -209,6 +209,14 @@ pub trait Store: Send + 'static {
     /// [`StoreError`]. Whether the batch is durable is not known then, and the store is not to be used any more.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
+    /// Does what a commit has left to do, when nobody waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Frees what removed rows have left behind; gives whether anything was won.
     ///
     /// # Errors

@@ -95,6 +95,10 @@ impl Store for Counted {
         self.written.commits.fetch_add(1, Ordering::Relaxed);
         self.store.commit(batch)
     }
+
+    fn tidy(&mut self) -> Result<(), StoreError> {
+        self.store.tidy()
+    }
 }
 
 /// A journal with its actors.
