@@ -36,6 +36,8 @@ pub(super) struct LifeIsOver {
     pub(super) reason: StopReason,
     /// The seat is gone with it.
     pub(super) lost: Option<String>,
+    /// Since its context is: that one's failure, and not its own.
+    pub(super) with_context: bool,
 }
 
 /// A supervisor as a child of another one.
@@ -77,7 +79,9 @@ impl Supervisor {
                 let (_, seat) = running.seat.get_or_insert_with(|| {
                     let address = ctx.address();
                     let over = move |reason| {
-                        address.do_send(LifeIsOver { seat: number, reason, lost: None });
+                        let over =
+                            LifeIsOver { seat: number, reason, lost: None, with_context: false };
+                        address.do_send(over);
                     };
                     (number, Seated::Here(here.open(&self.cx, Arc::new(over))))
                 });
@@ -125,7 +129,9 @@ impl Supervisor {
                         "exit status 0" => StopReason::Normal,
                         _ => StopReason::Error(format!("its process ended: {how}")),
                     };
-                    me.life_is_over(LifeIsOver { seat: number, reason, lost: Some(how) }, ctx);
+                    let lost = Some(how);
+                    let over = LifeIsOver { seat: number, reason, lost, with_context: true };
+                    me.life_is_over(over, ctx);
                 }));
                 (number, Seated::Process(launched))
             });
@@ -143,6 +149,7 @@ impl Supervisor {
                 return;
             }
         };
+        self.children[child].asked = Some((number, place));
         let (cx, seat) = (self.cx.clone(), self.seat(number));
         let has_seat = self.children[child].seat.is_some();
         let asking = async move {
@@ -224,8 +231,12 @@ impl Supervisor {
                 Ended::Stopped(reason) => reason.clone(),
                 lost => StopReason::Error(lost.to_string()),
             };
+            // A mailbox that has ended, or a watch that was refused, while its context stands is a failure like any other.
+            let stands =
+                matches!(&down.ended, Ended::Stopped(reason) if *reason != StopReason::Shutdown);
             let lost = Some(down.to_string());
-            me.life_is_over(LifeIsOver { seat: number, reason, lost }, ctx);
+            let over = LifeIsOver { seat: number, reason, lost, with_context: !stands };
+            me.life_is_over(over, ctx);
         }));
     }
 

@@ -55,6 +55,8 @@ struct Row {
     state: State,
     /// Whether it shall live: an operator may say no, or its own policy.
     wanted: bool,
+    /// Somebody has asked for another life since the last one began.
+    asked: bool,
     not_before: Duration,
     /// Ends in a row after a short life each, for the backoff.
     streak: u32,
@@ -100,6 +102,7 @@ impl Plan {
             needs,
             state: State::Down,
             wanted: true,
+            asked: false,
             not_before: Duration::ZERO,
             streak: 0,
             refused: 0,
@@ -135,6 +138,7 @@ impl Plan {
         row.refused = 0;
         // One that is asked to end meanwhile has still to say that it has.
         if row.state == State::Starting {
+            row.asked = false;
             row.state = State::Up { since: now };
         }
     }
@@ -148,7 +152,7 @@ impl Plan {
         if row.refused >= most && row.wanted {
             return self.end(Some(GivenUp::NoStart { child, why: why.to_owned() }));
         }
-        row.not_before = now + self.backoff.delay(row.refused - 1, chance);
+        row.not_before = now.saturating_add(self.backoff.delay(row.refused - 1, chance));
     }
 
     /// A life is over.
@@ -156,6 +160,8 @@ impl Plan {
         let row = &mut self.rows[child];
         let before = std::mem::replace(&mut row.state, State::Down);
         if before == State::Stopping || self.ending.is_some() {
+            // One that has only one life has had it, whoever ended that; unless it is asked for anew.
+            row.wanted &= row.restart != Restart::Temporary || row.asked;
             return;
         }
         let again = match row.restart {
@@ -179,11 +185,15 @@ impl Plan {
         if lived >= self.backoff.stable_after {
             row.streak = 0;
         }
-        row.not_before = now + self.backoff.delay(row.streak, chance);
+        row.not_before = now.saturating_add(self.backoff.delay(row.streak, chance));
         row.streak += 1;
         row.restarts += 1;
         self.anew.push_back(now);
-        while self.anew.front().is_some_and(|&then| then + self.intensity.within <= now) {
+        while self
+            .anew
+            .front()
+            .is_some_and(|&then| now.saturating_sub(then) >= self.intensity.within)
+        {
             self.anew.pop_front();
         }
         if self.anew.len() > self.intensity.restarts as usize {
@@ -200,7 +210,7 @@ impl Plan {
     /// Somebody who may has said that this child shall live, or shall not. A child that was stopped so stays down whatever befalls others.
     pub(super) fn want(&mut self, child: usize, wanted: bool, now: Duration) {
         let row = &mut self.rows[child];
-        row.wanted = wanted;
+        (row.wanted, row.asked) = (wanted, wanted);
         (row.not_before, row.streak, row.refused) = (now, 0, 0);
     }
 

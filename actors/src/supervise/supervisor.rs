@@ -7,6 +7,7 @@ use actix::{
     SpawnHandle,
 };
 use actogen_runtime::{
+    Place,
     core::{Address, Handle, policy::has_parent_authority},
     mailbox::StopReason,
 };
@@ -31,6 +32,8 @@ pub(super) struct Ward {
     pub(super) spec: ChildSpec,
     /// Where its lives are, with the number by which they are told apart from those elsewhere.
     pub(super) seat: Option<(u64, Seated)>,
+    /// The number and place of a life that has been asked for elsewhere: it may be over before the answer is here.
+    pub(super) asked: Option<(u64, Place)>,
     /// A life is being begun, and how that goes is not known.
     pub(super) beginning: bool,
     /// It ended before that was known.
@@ -75,6 +78,7 @@ impl Supervisor {
             .map(|spec| Ward {
                 spec,
                 seat: None,
+                asked: None,
                 beginning: false,
                 early: None,
                 moves: 0,
@@ -138,7 +142,7 @@ impl Supervisor {
         ctx: &mut ActixContext<Self>,
     ) {
         let now = self.now();
-        self.children[child].beginning = false;
+        (self.children[child].beginning, self.children[child].asked) = (false, None);
         match begun {
             Ok(seat) => {
                 self.children[child].seat = Some(seat);
@@ -171,14 +175,20 @@ impl Supervisor {
     }
 
     pub(super) fn life_is_over(&mut self, over: LifeIsOver, ctx: &mut ActixContext<Self>) {
-        let has_seat =
-            |running: &Ward| running.seat.as_ref().is_some_and(|(seat, _)| *seat == over.seat);
+        let has_seat = |running: &Ward| {
+            running.seat.as_ref().is_some_and(|(seat, _)| *seat == over.seat)
+                || running.asked.is_some_and(|(seat, _)| seat == over.seat)
+        };
         let Some(child) = self.children.iter().position(has_seat) else { return };
-        if self.children[child].beginning {
-            self.children[child].early.get_or_insert(over);
+        let running = &mut self.children[child];
+        if running.beginning {
+            // That the seat is gone stands, whatever was heard before.
+            if over.lost.is_some() || running.early.is_none() {
+                running.early = Some(over);
+            }
             return;
         }
-        let LifeIsOver { reason, lost, .. } = over;
+        let LifeIsOver { reason, lost, with_context, .. } = over;
         let (now, chance) = (self.now(), self.chance());
         let running = &mut self.children[child];
         let is_process = matches!(&running.seat, Some((_, Seated::Process(_))));
@@ -189,7 +199,7 @@ impl Supervisor {
         let why = lost.clone().unwrap_or_else(|| reason.to_string());
         let end = LifeEnd {
             is_normal: matches!(reason, StopReason::Normal),
-            with_context: lost.is_some() && !is_process,
+            with_context: with_context && !is_process,
             why: why.clone(),
         };
         if !end.is_normal && self.plan.state(child) != State::Stopping {
@@ -305,11 +315,16 @@ impl Handler<Inbound<LifeOver>> for Supervisor {
     fn handle(&mut self, over: Inbound<LifeOver>, ctx: &mut ActixContext<Self>) {
         let LifeOver { seat, reason } = over.message;
         let is_there = self.children.iter().any(|running| {
-            matches!(&running.seat, Some((number, Seated::There { place, .. }))
-                if *number == seat && may_speak_for(&over.origin, place.context))
+            let seated = match &running.seat {
+                Some((number, Seated::There { place, .. })) => Some((*number, *place)),
+                _ => None,
+            };
+            let mut known = seated.into_iter().chain(running.asked);
+            known
+                .any(|(number, place)| number == seat && may_speak_for(&over.origin, place.context))
         });
         if is_there {
-            self.life_is_over(LifeIsOver { seat, reason, lost: None }, ctx);
+            self.life_is_over(LifeIsOver { seat, reason, lost: None, with_context: false }, ctx);
         }
     }
 }

@@ -157,11 +157,11 @@ mod tests {
     #[test]
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
-            refusal("actogen-bench journal").contains(
-                "no suite `journal`: there is local, remote, relay, mixed, calls, files, flood, scale"
+            refusal("actogen-bench joy").contains(
+                "no suite `joy`: there is local, remote, relay, mixed, calls, files, flood, scale, journal"
             ),
             "{}",
-            refusal("actogen-bench journal")
+            refusal("actogen-bench joy")
         );
         let text = refusal("actogen-bench remote --only tell64,tell65");
         assert!(text.contains("no measure `tell65`: there is tell64, tell1k, ask64_p50"), "{text}");

@@ -65,13 +65,13 @@ fn the_table_stands_on_standard_output_and_progress_beside_it() {
 
 #[test]
 fn an_unknown_suite_is_a_usage_error_that_lists_those_there_are() {
-    let output = bench(&["journal", "--json"]);
+    let output = bench(&["joy", "--json"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
         errors.contains(
-            "no suite `journal`: there is local, remote, relay, mixed, calls, files, flood, scale"
+            "no suite `joy`: there is local, remote, relay, mixed, calls, files, flood, scale"
         ),
         "{errors}"
     );

@@ -208,6 +208,7 @@ macro_rules! conformance {
             r09_a_message_over_the_limit_leaves_the_link_up,
         );
         $crate::tests_of!($fabric, supervision:
+            a_child_that_fails_as_it_starts_is_begun_anew,
             a_restart_keeps_address_and_mailbox,
             a_policy_says_who_begins_anew,
             an_operators_word_stands,

@@ -43,8 +43,15 @@ impl From<u64> for Fickle {
     }
 }
 
+/// A count with which an actor fails as it starts.
+const DOOMED: u64 = u64::MAX;
+
 impl Actor for Fickle {
     type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        assert!(self.poked != DOOMED, "doomed");
+    }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
         if self.stubborn { actix::Running::Continue } else { actix::Running::Stop }
@@ -92,6 +99,28 @@ async fn child(tree: &Supervised, name: &str) -> Remote<Fickle> {
 async fn states(tree: &Supervised) -> Vec<(ChildState, u64)> {
     let status = soon("the status", tree.status()).await.unwrap();
     status.into_iter().map(|child| (child.state, child.restarts)).collect()
+}
+
+/// A life may be over before the supervisor knows that it has begun: it counts, and the next one begins.
+pub async fn a_child_that_fails_as_it_starts_is_begun_anew<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let place = root.place_of(below.id()).ok_or("it is there")?;
+    for places in [vec![root.place()], vec![place]] {
+        let doomed = ChildSpec::spawned::<Fickle>("doomed", DOOMED).any_of(places);
+        let many = supervision(Strategy::OneForOne).restarts(1000, Duration::from_secs(3600));
+        let pause = Duration::from_millis(5);
+        let backoff = Backoff::new(pause, pause, Duration::from_secs(60));
+        let tree = root.supervise(many.backoff(backoff).child(doomed));
+        let begun = async {
+            while states(&tree).await[0].1 < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon("three lives", begun).await;
+        soon("the end", tree.end()).await;
+    }
+    Ok(())
 }
 
 /// What waits when an actor fails is handled by its next life, under the same address; the message in which it failed is not tried again.

@@ -76,6 +76,31 @@ fn a_policy_says_who_gets_another_life() {
     }
 }
 
+/// Its one life may end by the failure of another child as well.
+#[test]
+fn a_temporary_child_has_one_life_unless_it_is_asked_for() {
+    let mut plan = up(Strategy::OneForAll, &[Restart::Temporary, Restart::Permanent]);
+    plan.ended(1, &crash(), 2 * SECOND, 0.0);
+    assert_eq!(settle(&mut plan, 2 * SECOND), [Act::Stop(0), Act::Start(1)]);
+    plan.want(0, true, 3 * SECOND);
+    assert_eq!(settle(&mut plan, 3 * SECOND), [Act::Start(0)]);
+    let mut acts = Vec::new();
+    plan.renew(0, 4 * SECOND, &mut acts);
+    assert_eq!(acts, [Act::Stop(0)]);
+    plan.ended(0, &normal(), 4 * SECOND, 0.0);
+    assert_eq!(settle(&mut plan, 4 * SECOND), [Act::Start(0)]);
+}
+
+#[test]
+fn a_window_without_end_is_one() {
+    let intensity = Intensity { within: Duration::MAX, ..Intensity::default() };
+    let mut plan = Plan::new(Strategy::OneForOne, intensity, Backoff::none());
+    plan.add(Restart::Permanent, None);
+    settle(&mut plan, SECOND);
+    plan.ended(0, &crash(), 2 * SECOND, 0.0);
+    assert_eq!(settle(&mut plan, 3 * SECOND), [Act::Start(0)]);
+}
+
 #[test]
 fn what_an_operator_has_stopped_stays_down() {
     let mut plan = up(Strategy::OneForAll, &[Restart::Permanent; 2]);
