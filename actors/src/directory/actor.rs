@@ -108,7 +108,8 @@ pub(super) struct Claim {
 #[remote(name = "actogen.Resolve", reply = "Result<Known, DirectoryError>", crate = crate)]
 pub(super) struct Resolve {
     pub(super) name: String,
-    pub(super) wait: bool,
+    /// How long somebody may take to have it; it must be somebody's now where nothing is said.
+    pub(super) within: Option<Duration>,
     /// There is no other way to ask than from here.
     pub(super) here: Here<()>,
 }
@@ -540,13 +541,13 @@ impl Handler<Resolve> for Directory {
 
     fn handle(&mut self, resolve: Resolve, ctx: &mut ActixContext<Self>) -> Self::Result {
         self.catch_up(ctx);
-        let Resolve { name, wait, .. } = resolve;
-        if !wait {
-            let asked = self.ask(Ask::Resolve { name: name.clone(), wait });
+        let Resolve { name, within, .. } = resolve;
+        let Some(within) = within else {
+            let asked = self.ask(Ask::Resolve { name: name.clone(), wait: false });
             return Box::pin(asked.map(|answer, _, _| {
                 answer.and_then(|known| known.ok_or(DirectoryError::Unknown(name)))
             }));
-        }
+        };
         self.tidy(ctx);
         let waiting = self.waiting.entry(name.clone()).or_default();
         if waiting.len() >= MOST_WAITING {
@@ -554,12 +555,16 @@ impl Handler<Resolve> for Directory {
         }
         let (waiter, appears) = oneshot::channel();
         waiting.push(waiter);
-        self.repeat(Ask::Resolve { name: name.clone(), wait }, self.above, ctx);
-        // Given up with whoever waits: the next one who asks, or is told, finds the closed channel.
-        Box::pin(
-            async move { appears.await.map_err(|_| DirectoryError::Unknown(name)) }
-                .into_actor(self),
-        )
+        self.repeat(Ask::Resolve { name: name.clone(), wait: true }, self.above, ctx);
+        // An answer under way stands until it is there, whether or not somebody still waits for it: so it ends with the asker's time. The next
+        // one who asks, or is told, finds the closed channel.
+        let appears = async move {
+            match tokio::time::timeout(within, appears).await {
+                Ok(Ok(known)) => Ok(known),
+                Ok(Err(_)) | Err(_) => Err(DirectoryError::Unknown(name)),
+            }
+        };
+        Box::pin(appears.into_actor(self))
     }
 }
 

@@ -100,7 +100,7 @@ impl Context {
     /// # Errors
     /// [`DirectoryError`].
     pub async fn resolve<A: RemoteActor>(&self, name: &str) -> Result<Remote<A>, DirectoryError> {
-        let resolve = Resolve { name: name.to_owned(), wait: false, here: Here(()) };
+        let resolve = Resolve { name: name.to_owned(), within: None, here: Here(()) };
         self.resolved(name, self.directory().send(resolve).await.map_err(dead)??)
     }
 
@@ -113,7 +113,7 @@ impl Context {
         name: &str,
         time: Duration,
     ) -> Result<Remote<A>, DirectoryError> {
-        let resolve = Resolve { name: name.to_owned(), wait: true, here: Here(()) };
+        let resolve = Resolve { name: name.to_owned(), within: Some(time), here: Here(()) };
         // The limit is this one's.
         let asked = self.directory().send(resolve).within(time + Duration::from_secs(1));
         match tokio::time::timeout(time, asked).await {
