@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     DeriveInput, GenericParam, Generics, Token, Type, meta::ParseNestedMeta, parenthesized,
-    punctuated::Punctuated, spanned::Spanned, token,
+    spanned::Spanned, token,
 };
 
 use crate::{
@@ -65,15 +65,7 @@ impl Keys {
     }
 
     fn list(&mut self, meta: &ParseNestedMeta<'_>, delivery: Delivery) -> syn::Result<()> {
-        if !meta.input.peek(token::Paren) {
-            let key = attributes::key(meta);
-            return Err(meta.error(format!(
-                "`{key}` is a list of types in parentheses, such as `{key}(Add, Sub)`"
-            )));
-        }
-        let content;
-        parenthesized!(content in meta.input);
-        let messages = Punctuated::<Type, Token![,]>::parse_terminated(&content)?;
+        let messages = attributes::types(meta)?;
         self.listed.extend(messages.into_iter().map(|message| Listed { message, delivery }));
         Ok(())
     }
@@ -263,17 +255,13 @@ fn refuse_lifetimes(generics: &Generics) -> syn::Result<()> {
 }
 
 fn refuse_twice(listed: &[Listed]) -> syn::Result<()> {
-    let mut seen = HashSet::new();
-    for Listed { message, .. } in listed {
-        let text = message.to_token_stream().to_string();
-        if !seen.insert(text.clone()) {
-            return Err(syn::Error::new_spanned(
-                message,
-                format!("`{text}` is listed twice: name it once, in `messages` or in `inbound`"),
-            ));
-        }
+    match attributes::twice(listed.iter().map(|Listed { message, .. }| message)) {
+        None => Ok(()),
+        Some((message, text)) => Err(syn::Error::new_spanned(
+            message,
+            format!("`{text}` is listed twice: name it once, in `messages` or in `inbound`"),
+        )),
     }
-    Ok(())
 }
 
 fn refuse_parameters_in(listed: &[Listed], generics: &Generics) -> syn::Result<()> {
@@ -309,18 +297,17 @@ fn mentioned(tokens: TokenStream, parameters: &HashSet<&Ident>) -> Option<Ident>
 
 #[cfg(test)]
 mod tests {
-    use syn::{DeriveInput, File, parse_quote, parse2};
+    use syn::{DeriveInput, parse_quote};
 
     use super::expand;
+    use crate::attributes::expansion;
 
     fn expanded(input: DeriveInput) -> String {
-        let tokens = expand(&input).unwrap();
-        parse2::<File>(tokens.clone()).unwrap();
-        tokens.to_string()
+        expansion::text(expand(&input))
     }
 
     fn refused(input: DeriveInput) -> String {
-        expand(&input).unwrap_err().to_string()
+        expansion::refusal(expand(&input))
     }
 
     #[test]

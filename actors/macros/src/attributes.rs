@@ -1,8 +1,13 @@
 //! What the macros' attributes share: reading keys, the facade's path, and the place that an error points to.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use std::collections::HashSet;
+
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{Attribute, Data, DeriveInput, Field, Fields, LitInt, Path, meta::ParseNestedMeta};
+use syn::{
+    Attribute, Data, DeriveInput, Field, Fields, LitInt, LitStr, Path, Token, Type,
+    meta::ParseNestedMeta, parenthesized, punctuated::Punctuated, token,
+};
 
 /// The path of the crate whose items the expansions name.
 #[derive(Default)]
@@ -85,6 +90,50 @@ pub(crate) fn unknown(meta: &ParseNestedMeta<'_>, known: &[&str]) -> syn::Error 
     meta.error(format!("unknown key `{}`: the keys are {}", key(meta), known.join(", ")))
 }
 
+/// The types of a list in parentheses.
+pub(crate) fn types(meta: &ParseNestedMeta<'_>) -> syn::Result<Vec<Type>> {
+    if !meta.input.peek(token::Paren) {
+        let key = key(meta);
+        return Err(meta.error(format!(
+            "`{key}` is a list of types in parentheses, such as `{key}(Add, Sub)`"
+        )));
+    }
+    let content;
+    parenthesized!(content in meta.input);
+    Ok(Punctuated::<Type, Token![,]>::parse_terminated(&content)?.into_iter().collect())
+}
+
+/// The first of some types that stands among them before, as it was written.
+pub(crate) fn twice<'a>(types: impl IntoIterator<Item = &'a Type>) -> Option<(&'a Type, String)> {
+    let mut seen = HashSet::new();
+    let written = types.into_iter().map(|one| (one, one.to_token_stream().to_string()));
+    written.into_iter().find(|(_, text)| !seen.insert(text.clone()))
+}
+
+/// The variant of `Codec` that a codec's name means.
+pub(crate) fn codec(meta: &ParseNestedMeta<'_>) -> syn::Result<Ident> {
+    word(meta, "codec", &[("postcard", "Postcard"), ("json", "Json"), ("cbor", "Cbor")])
+}
+
+/// One of some words in quotes, as the variant that it means.
+pub(crate) fn word(
+    meta: &ParseNestedMeta<'_>,
+    what: &str,
+    words: &[(&str, &str)],
+) -> syn::Result<Ident> {
+    let literal: LitStr = meta.value()?.parse()?;
+    let written = literal.value();
+    match words.iter().find(|(word, _)| *word == written) {
+        Some((_, variant)) => Ok(Ident::new(variant, at(literal.span()))),
+        None => {
+            let known: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let (last, others) = known.split_last().map_or(("", &[][..]), |(l, o)| (l.as_str(), o));
+            let text = format!("unknown {what} {written:?}: write {} or {last}", others.join(", "));
+            Err(syn::Error::new(literal.span(), text))
+        }
+    }
+}
+
 /// Generated tokens that resolve as ours, yet let an error point to what the author wrote.
 pub(crate) fn at(span: Span) -> Span {
     Span::call_site().located_at(span)
@@ -122,4 +171,22 @@ pub(crate) fn arguments(tokens: TokenStream) -> syn::Result<Facade> {
     });
     syn::parse::Parser::parse2(parser, tokens)?;
     Ok(facade)
+}
+
+/// What the tests of expansions ask.
+#[cfg(test)]
+pub(crate) mod expansion {
+    use proc_macro2::TokenStream;
+
+    /// The text of an expansion, which is well-formed.
+    pub(crate) fn text(expanded: syn::Result<TokenStream>) -> String {
+        let tokens = expanded.unwrap();
+        syn::parse2::<syn::File>(tokens.clone()).unwrap();
+        tokens.to_string()
+    }
+
+    /// Why there is no expansion.
+    pub(crate) fn refusal(expanded: syn::Result<TokenStream>) -> String {
+        expanded.unwrap_err().to_string()
+    }
 }

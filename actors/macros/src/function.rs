@@ -211,15 +211,14 @@ pub(crate) fn refuse_signature(signature: &Signature, blocking: bool) -> syn::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attributes::expansion;
 
     fn expanded(arguments: TokenStream, item: TokenStream) -> String {
-        let tokens = expand(arguments, item).unwrap();
-        syn::parse2::<syn::File>(tokens.clone()).unwrap();
-        tokens.to_string()
+        expansion::text(expand(arguments, item))
     }
 
     fn refused(arguments: TokenStream, item: TokenStream) -> String {
-        expand(arguments, item).unwrap_err().to_string()
+        expansion::refusal(expand(arguments, item))
     }
 
     #[test]

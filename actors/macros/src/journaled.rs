@@ -1,13 +1,8 @@
 //! `#[derive(JournaledActor)]`: an actor's kind, the shape of its state, and the messages that its turns handle.
 
-use std::collections::HashSet;
-
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{
-    DeriveInput, LitStr, Path, Token, Type, parenthesized, punctuated::Punctuated,
-    spanned::Spanned, token,
-};
+use quote::{format_ident, quote, quote_spanned};
+use syn::{DeriveInput, LitStr, Path, Type, spanned::Spanned};
 
 use crate::{attributes, name::Name};
 
@@ -37,14 +32,10 @@ impl Keys {
                 let version = meta.value()?.parse()?;
                 attributes::once(&mut keys.version, &meta, attributes::version(&version)?)
             }
-            "codec" => {
-                let codec =
-                    word(&meta, &[("postcard", "Postcard"), ("json", "Json"), ("cbor", "Cbor")])?;
-                attributes::once(&mut keys.codec, &meta, codec)
-            }
+            "codec" => attributes::once(&mut keys.codec, &meta, attributes::codec(&meta)?),
             "keep" => {
-                let keep = word(&meta, &[("snapshot", "Snapshot"), ("deltas", "Deltas")])?;
-                attributes::once(&mut keys.keep, &meta, keep)
+                let keep = [("snapshot", "Snapshot"), ("deltas", "Deltas")];
+                attributes::once(&mut keys.keep, &meta, attributes::word(&meta, "way", &keep)?)
             }
             "events" => {
                 let literal: LitStr = meta.value()?.parse()?;
@@ -56,34 +47,12 @@ impl Keys {
                 attributes::once(&mut keys.facade, &meta, Path::parse_mod_style(meta.value()?)?)
             }
             "messages" => {
-                if !meta.input.peek(token::Paren) {
-                    return Err(meta.error(
-                        "`messages` is a list of types in parentheses, such as `messages(Deposit, Withdraw)`",
-                    ));
-                }
-                let content;
-                parenthesized!(content in meta.input);
-                let listed = Punctuated::<Type, Token![,]>::parse_terminated(&content)?;
-                keys.messages.extend(listed);
+                keys.messages.extend(attributes::types(&meta)?);
                 Ok(())
             }
             _ => Err(attributes::unknown(&meta, KEYS)),
         })?;
         Ok(keys)
-    }
-}
-
-/// One of some words in quotes, as the variant that it means.
-fn word(meta: &syn::meta::ParseNestedMeta<'_>, words: &[(&str, &str)]) -> syn::Result<Ident> {
-    let literal: LitStr = meta.value()?.parse()?;
-    let written = literal.value();
-    match words.iter().find(|(word, _)| *word == written) {
-        Some((_, variant)) => Ok(Ident::new(variant, attributes::at(literal.span()))),
-        None => {
-            let known: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            let text = format!("{written:?} is none of {}", known.join(", "));
-            Err(syn::Error::new(literal.span(), text))
-        }
     }
 }
 
@@ -111,12 +80,9 @@ pub(crate) fn expand(input: &DeriveInput) -> syn::Result<TokenStream> {
             "an actor that is kept as events needs no `keep`: remove one of the two",
         ));
     }
-    let mut seen = HashSet::new();
-    if let Some(twice) =
-        keys.messages.iter().find(|message| !seen.insert(message.to_token_stream().to_string()))
-    {
-        let text = format!("`{}` is listed twice: remove one", twice.to_token_stream());
-        return Err(syn::Error::new_spanned(twice, text));
+    if let Some((message, text)) = attributes::twice(&keys.messages) {
+        let text = format!("`{text}` is listed twice: remove one");
+        return Err(syn::Error::new_spanned(message, text));
     }
     Ok(implement(ident, kind, &keys))
 }
@@ -225,18 +191,17 @@ fn implement(ident: &Ident, kind: &Name, keys: &Keys) -> TokenStream {
 
 #[cfg(test)]
 mod tests {
-    use syn::{DeriveInput, File, parse_quote, parse2};
+    use syn::{DeriveInput, parse_quote};
 
     use super::expand;
+    use crate::attributes::expansion;
 
     fn expanded(input: DeriveInput) -> String {
-        let tokens = expand(&input).unwrap();
-        parse2::<File>(tokens.clone()).unwrap();
-        tokens.to_string()
+        expansion::text(expand(&input))
     }
 
     fn refused(input: DeriveInput) -> String {
-        expand(&input).unwrap_err().to_string()
+        expansion::refusal(expand(&input))
     }
 
     #[test]
@@ -272,7 +237,7 @@ mod tests {
                 #[journaled(kind = "a", keep = "everything")]
                 struct Account;
             ))
-            .contains("none of \"snapshot\", \"deltas\"")
+            .contains("write \"snapshot\" or \"deltas\"")
         );
         assert!(
             refused(parse_quote!(

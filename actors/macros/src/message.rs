@@ -32,7 +32,7 @@ impl Keys {
                 attributes::once(&mut keys.version, &meta, attributes::version(&version)?)
             }
             "reply" => attributes::once(&mut keys.reply, &meta, reply(meta.value()?)?),
-            "codec" => attributes::once(&mut keys.codec, &meta, codec(meta.value()?)?),
+            "codec" => attributes::once(&mut keys.codec, &meta, attributes::codec(&meta)?),
             Facade::KEY => keys.facade.read(&meta),
             _ => Err(attributes::unknown(&meta, KEYS)),
         })?;
@@ -101,37 +101,19 @@ fn reply(input: ParseStream<'_>) -> syn::Result<(Type, Span)> {
     Ok((reply, literal.span()))
 }
 
-/// The variant of `Codec` that a codec's name means.
-fn codec(input: ParseStream<'_>) -> syn::Result<Ident> {
-    let literal: LitStr = input.parse()?;
-    let variant = match literal.value().as_str() {
-        "postcard" => "Postcard",
-        "json" => "Json",
-        "cbor" => "Cbor",
-        other => {
-            return Err(syn::Error::new(
-                literal.span(),
-                format!("unknown codec {other:?}: write \"postcard\", \"json\" or \"cbor\""),
-            ));
-        }
-    };
-    Ok(Ident::new(variant, attributes::at(literal.span())))
-}
-
 #[cfg(test)]
 mod tests {
-    use syn::{DeriveInput, File, parse_quote, parse2};
+    use syn::{DeriveInput, parse_quote};
 
     use super::expand;
+    use crate::attributes::expansion;
 
     fn expanded(input: DeriveInput) -> String {
-        let tokens = expand(&input).unwrap();
-        parse2::<File>(tokens.clone()).unwrap();
-        tokens.to_string()
+        expansion::text(expand(&input))
     }
 
     fn refused(input: DeriveInput) -> String {
-        expand(&input).unwrap_err().to_string()
+        expansion::refusal(expand(&input))
     }
 
     #[test]
