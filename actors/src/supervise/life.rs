@@ -130,7 +130,7 @@ impl Supervisor {
                         _ => StopReason::Error(format!("its process ended: {how}")),
                     };
                     let lost = Some(how);
-                    let over = LifeIsOver { seat: number, reason, lost, with_context: true };
+                    let over = LifeIsOver { seat: number, reason, lost, with_context: false };
                     me.life_is_over(over, ctx);
                 }));
                 (number, Seated::Process(launched))

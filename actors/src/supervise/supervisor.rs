@@ -191,7 +191,6 @@ impl Supervisor {
         let LifeIsOver { reason, lost, with_context, .. } = over;
         let (now, chance) = (self.now(), self.chance());
         let running = &mut self.children[child];
-        let is_process = matches!(&running.seat, Some((_, Seated::Process(_))));
         if lost.is_some() {
             running.moves += 1;
             running.seat = None;
@@ -199,7 +198,7 @@ impl Supervisor {
         let why = lost.clone().unwrap_or_else(|| reason.to_string());
         let end = LifeEnd {
             is_normal: matches!(reason, StopReason::Normal),
-            with_context: with_context && !is_process,
+            with_context,
             why: why.clone(),
         };
         if !end.is_normal && self.plan.state(child) != State::Stopping {
