@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 use actogen::prelude::*;
-use actogen_tests::crashes::{self, Plan};
+use actogen_journal::{Client, Journaled, inspect, store::FileStore};
+use actogen_tests::{
+    crashes::{self, DieLater, Mortal, Plan, open_mortal},
+    until::until_some,
+};
 
 actogen::test_child!();
 
@@ -42,4 +46,45 @@ async fn j03_killed_once_a_turn_is_durable_its_messages_are_sent_by_the_next_pro
 async fn j13_killed_again_while_it_recovers(cx: Context) {
     campaign(&cx, 50, &["open.before", "recover.out", "open.after", "load.after", "attempt.after"])
         .await;
+}
+
+/// A message that ends the process whenever it is handled is given up after as many attempts as are written down, and the first, of which
+/// nobody could know.
+#[actogen::test]
+async fn a_message_that_kills_its_process_is_given_up(cx: Context) {
+    const ATTEMPTS: u32 = 2;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mortal.redb");
+    let mortal = Journaled::<Mortal>::at("mortal", "m").unwrap();
+    let mut deaths = 0;
+    loop {
+        let child = cx.launch(Launch::local()).await.unwrap();
+        // It may end before it answers.
+        let opened = child.call::<open_mortal>((file.clone(), ATTEMPTS)).await;
+        if deaths == 0 {
+            opened.unwrap();
+            let client = Client::new(&cx).within(std::time::Duration::from_secs(5));
+            // It may end before it answers this as well: what it has to handle is durable then.
+            let _ = client.send(&mortal, DieLater).await;
+        }
+        let dead_letter = || {
+            FileStore::open(&file).ok().map(|mut store| inspect::dead_letters(&mut store).unwrap())
+        };
+        if deaths <= ATTEMPTS {
+            actogen_tests::until::soon("its end", child.exited()).await;
+            deaths += 1;
+            let letters = until_some("its file", dead_letter).await;
+            assert_eq!(letters.len(), 0, "after {deaths} deaths");
+        } else {
+            let client = Client::new(&cx);
+            // It lives, and works.
+            actogen_tests::until::soon("an answer", client.send(&mortal, crashes::Hello))
+                .await
+                .unwrap();
+            child.kill().await;
+            let letters = until_some("its file", dead_letter).await;
+            assert_eq!(letters.len(), 1);
+            return;
+        }
+    }
 }

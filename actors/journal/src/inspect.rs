@@ -1,6 +1,6 @@
 //! Looking into a store that no journal has open: what is in it, whether it is whole, and taking it elsewhere.
 
-use std::{collections::BTreeMap, ops::Bound, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,8 @@ use crate::{
     id::ActorId,
     packed::Packed,
     rows::{self, Attempt, Dead, Delta, Meta, Past, Peer, Reading, Reply, Seen, State},
-    store::{Batch, Store, StoreError, Table, scan_prefix},
+    store::{Batch, Store, StoreError, Table, each_row, scan_prefix},
 };
-
-/// Rows that are read at once.
-const PAGE: usize = 1024;
 
 /// A store's contents in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,24 +103,6 @@ pub struct ExportedRow {
     pub value: String,
 }
 
-/// Calls this with each row of a table, in order.
-fn each(
-    store: &mut dyn Store,
-    table: Table,
-    mut take: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut last: Option<Vec<u8>> = None;
-    loop {
-        let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let page = store.scan(table, from, Bound::Unbounded, PAGE)?;
-        let Some((key, _)) = page.last() else { return Ok(()) };
-        last = Some(key.clone());
-        for (key, value) in page {
-            take(&key, &value)?;
-        }
-    }
-}
-
 fn meta(store: &mut dyn Store) -> Result<Meta, StoreError> {
     let row = store.get(Table::Meta, rows::META)?;
     let place = store.place();
@@ -145,7 +124,7 @@ pub fn summary(store: &mut dyn Store) -> Result<Summary, StoreError> {
     let mut tables = BTreeMap::new();
     for table in Table::ALL {
         let (mut rows, mut bytes) = (0, 0);
-        each(store, table, |key, value| {
+        each_row(store, table, |_, key, value| {
             rows += 1;
             bytes += (key.len() + value.len()) as u64;
             Ok(())
@@ -161,26 +140,20 @@ pub fn summary(store: &mut dyn Store) -> Result<Summary, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn actors(store: &mut dyn Store, mut take: impl FnMut(StoredActor)) -> Result<(), StoreError> {
-    let mut last: Option<Vec<u8>> = None;
-    loop {
-        let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let page = store.scan(Table::State, from, Bound::Unbounded, PAGE)?;
-        let Some((key, _)) = page.last() else { return Ok(()) };
-        last = Some(key.clone());
-        for (key, value) in page {
-            let state = rows::opened::<State>("a state", &value)?;
-            let changes = scan_prefix(store, Table::Delta, &key, usize::MAX)?;
-            let turns = changes.iter().filter_map(|(row, _)| Reading(&row[key.len()..]).number());
-            let newer: Vec<u64> = turns.filter(|turn| *turn > state.turn).collect();
-            take(StoredActor {
-                actor: text(&key),
-                turn: newer.last().copied().unwrap_or(state.turn),
-                version: state.version,
-                state_bytes: state.state.map(|state| state.len() as u64),
-                changes: newer.len() as u64,
-            });
-        }
-    }
+    each_row(store, Table::State, |store, key, value| {
+        let state = rows::opened::<State>("a state", value)?;
+        let changes = scan_prefix(store, Table::Delta, key, usize::MAX)?;
+        let turns = changes.iter().filter_map(|(row, _)| Reading(&row[key.len()..]).number());
+        let newer: Vec<u64> = turns.filter(|turn| *turn > state.turn).collect();
+        take(StoredActor {
+            actor: text(key),
+            turn: newer.last().copied().unwrap_or(state.turn),
+            version: state.version,
+            state_bytes: state.state.map(|state| state.len() as u64),
+            changes: newer.len() as u64,
+        });
+        Ok(())
+    })
 }
 
 /// All dead letters.
@@ -189,7 +162,7 @@ pub fn actors(store: &mut dyn Store, mut take: impl FnMut(StoredActor)) -> Resul
 /// [`StoreError`].
 pub fn dead_letters(store: &mut dyn Store) -> Result<Vec<DeadMessage>, StoreError> {
     let mut found = Vec::new();
-    each(store, Table::Dead, |key, value| {
+    each_row(store, Table::Dead, |_, key, value| {
         let Dead { at, from, why, message } = rows::opened("a dead letter", value)?;
         let mut reading = Reading(key);
         let actor = reading.actor().map(|actor| actor.to_string()).unwrap_or_default();
@@ -240,7 +213,7 @@ pub fn verify(store: &mut dyn Store, mut take: impl FnMut(Finding)) -> Result<u6
     meta(store)?;
     let mut count = 0;
     for table in Table::ALL {
-        each(store, table, |key, value| {
+        each_row(store, table, |_, key, value| {
             count += 1;
             if let Err(error) = checked(table, value) {
                 take(Finding { table: table.name(), key: text(key), what: error.to_string() });
@@ -283,7 +256,7 @@ pub fn export(
     meta(store)?;
     let mut count = 0;
     for table in Table::ALL {
-        each(store, table, |key, value| {
+        each_row(store, table, |_, key, value| {
             count += 1;
             let row = ExportedRow { table: table as u8, key: hex(key), value: hex(value) };
             take(row)

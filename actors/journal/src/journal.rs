@@ -161,6 +161,13 @@ impl JournalBuilder {
         self
     }
 
+    /// How many actors may be in memory before a request or a message from another node that would wake one more is refused, and has to come
+    /// again. A hundred thousand by default.
+    pub fn awake(mut self, actors: usize) -> Self {
+        self.settings.awake = actors.max(1);
+        self
+    }
+
     /// Instants at which a test kills the process.
     #[doc(hidden)]
     pub fn fail_points(mut self, points: FailPoints) -> Self {

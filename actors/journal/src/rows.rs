@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     id::{ActorId, NodeName, Place},
     packed::Packed,
-    store::StoreError,
+    store::{StoreError, Table},
     time::Millis,
 };
 
@@ -89,10 +89,9 @@ pub(crate) struct Reply {
 }
 
 /// How often a message has been tried without success.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Attempt {
     pub(crate) count: u32,
-    pub(crate) last: String,
 }
 
 /// A message that was given up.
@@ -147,6 +146,12 @@ pub(crate) fn opened<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T,
         return Err(damaged("its checksum is wrong".to_owned()));
     }
     actogen::Codec::Postcard.decode(value).map_err(|error| damaged(error.to_string()))
+}
+
+/// A row has a key that is none of its table's.
+pub(crate) fn bad_key(table: Table) -> StoreError {
+    let what = format!("a key of the table {} cannot be read", table.name());
+    StoreError::Damaged { place: "the journal".to_owned(), what }
 }
 
 fn name(key: &mut Vec<u8>, name: &str) {

@@ -21,6 +21,8 @@ pub enum Poison {
 pub(crate) struct Settings {
     /// Messages that wait for one actor, and their bytes.
     pub(crate) inbox: (usize, usize),
+    /// Actors that are in memory before those from outside that would wake another are refused.
+    pub(crate) awake: usize,
     /// Messages that one actor has on their way, and their bytes.
     pub(crate) outbox: (usize, usize),
     /// Bytes of all messages on their way.
@@ -43,6 +45,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             inbox: (4096, 8 << 20),
+            awake: 100_000,
             outbox: (10_000, 16 << 20),
             all_outbox_bytes: 64 << 20,
             uncommitted_bytes: 16 << 20,

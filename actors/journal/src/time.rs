@@ -47,6 +47,10 @@ impl Clock {
         Self { opened, since: Instant::now() }
     }
 
+    pub(crate) fn opened(&self) -> Millis {
+        self.opened
+    }
+
     pub(crate) fn now(&self) -> Millis {
         self.opened.after(self.since.elapsed())
     }

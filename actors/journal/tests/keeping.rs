@@ -4,15 +4,14 @@
 
 mod support;
 
-use std::{cell::Cell, ops::Bound, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use actogen::{
     prelude::*,
     testing::{self, TestMesh},
 };
 use actogen_journal::{
-    EventSourced, Journal, JournalBuilder, JournaledActor, LoadError, Turn,
-    store::{Batch, MemoryStore, Row, Store, StoreError, Table},
+    EventSourced, Journal, JournalBuilder, JournaledActor, LoadError, Turn, store::MemoryStore,
 };
 
 use support::until;
@@ -102,52 +101,23 @@ impl Handler<Put> for Told {
     }
 }
 
-/// Counts what is written to the store below it.
-#[derive(Clone, Default)]
-struct Counted {
-    below: MemoryStore,
-    bytes: std::sync::Arc<std::sync::atomic::AtomicUsize>,
-}
-
-impl Store for Counted {
-    fn place(&self) -> String {
-        self.below.place()
-    }
-    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.below.get(table, key)
-    }
-    fn scan(
-        &mut self,
-        table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        most: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.below.scan(table, from, to, most)
-    }
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.bytes.fetch_add(batch.bytes(), std::sync::atomic::Ordering::Relaxed);
-        self.below.commit(batch)
-    }
-}
-
-fn builder(context: &actogen::Context, store: impl Store) -> JournalBuilder {
-    let builder = Journal::builder(context, "").store(store).write_here();
+fn builder(context: &actogen::Context, store: &MemoryStore) -> JournalBuilder {
+    let builder = Journal::builder(context, "").store(store.clone()).write_here();
     builder.kind::<Whole>().kind::<Changed>().kind::<Told>()
 }
 
-async fn kept<A>(mesh: &TestMesh, least: usize, most: usize) -> actogen::Result<()>
+async fn kept<A>(mesh: &TestMesh, least: u64, most: u64) -> actogen::Result<()>
 where
     A: JournaledActor,
     Put: actogen::MessageOf<A>,
     Sum: actogen::MessageOf<A>,
     Spill: actogen::MessageOf<A>,
 {
-    let (root, store) = (mesh.root().await, Counted::default());
-    let written = || store.bytes.load(std::sync::atomic::Ordering::Relaxed);
+    let (root, store) = (mesh.root().await, MemoryStore::default());
+    let mut written = 0;
     let sum = Rc::new(Cell::new(0));
     for round in 0..4 {
-        let journal = builder(&root, store.clone()).open().await?;
+        let journal = builder(&root, &store).open().await?;
         let (page, client) = (journal.actor::<A>("p")?, journal.client());
         assert_eq!(client.send(&page, Sum).await?, sum.get());
         for turn in 0..50 {
@@ -160,9 +130,11 @@ where
         }
         until("all is rolled back", sum.get(), async || client.send(&page, Sum).await.unwrap())
             .await;
+        until("all is durable", 50, async || journal.stats().turns).await;
+        written += journal.stats().bytes;
         journal.close().await;
     }
-    let bytes = written() / 200;
+    let bytes = written / 200;
     assert!((least..most).contains(&bytes), "{bytes} bytes a turn, with a state of 20,000");
     Ok(())
 }
@@ -263,6 +235,82 @@ fn an_older_state_is_migrated_and_a_newer_one_is_kept_and_not_run() {
         let counter = journal.actor::<second::Counter>("c")?;
         let client = journal.client().within(Duration::from_secs(5));
         assert_eq!(client.send(&counter, Sum).await?, 307, "nothing was touched");
+        Ok(())
+    });
+}
+
+mod loud {
+    use super::*;
+
+    thread_local! {
+        static IS_MUTE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Whether states can be encoded from now on.
+    pub(crate) fn mute(is_mute: bool) {
+        IS_MUTE.set(is_mute);
+    }
+
+    fn unless_mute<S: serde::Serializer>(sum: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        if IS_MUTE.get() {
+            return Err(serde::ser::Error::custom("mute"));
+        }
+        serializer.serialize_u64(*sum)
+    }
+
+    /// Its events are so long that a checkpoint is due each turn.
+    #[derive(Default, JournaledActor, Serialize, Deserialize)]
+    #[journaled(kind = "loud", messages(Put, Sum), events = "(u8, Vec<u8>)")]
+    pub(crate) struct Loud {
+        #[serde(serialize_with = "unless_mute")]
+        sum: u64,
+    }
+
+    impl EventSourced for Loud {
+        type Event = (u8, Vec<u8>);
+        fn apply(&mut self, (byte, _): &(u8, Vec<u8>)) {
+            self.sum += u64::from(*byte);
+        }
+    }
+
+    impl Actor for Loud {
+        type Context = Turn<Self>;
+    }
+
+    impl Handler<Put> for Loud {
+        type Result = u64;
+        fn handle(&mut self, Put(_, byte): Put, turn: &mut Turn<Self>) -> u64 {
+            turn.record(self, &(byte, vec![0; 10_000]));
+            self.sum
+        }
+    }
+
+    impl Handler<Sum> for Loud {
+        type Result = u64;
+        fn handle(&mut self, _: Sum, _: &mut Turn<Self>) -> u64 {
+            self.sum
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_made_loses_no_event() {
+    testing::run(async |mesh: &TestMesh| {
+        let (root, store) = (mesh.root().await, MemoryStore::default());
+        let open =
+            || Journal::builder(&root, "").store(store.clone()).write_here().kind::<loud::Loud>();
+        let journal = open().open().await?;
+        let loud = journal.actor::<loud::Loud>("l")?;
+        for (byte, is_mute, sum) in
+            [(1, false, 1), (2, true, 3), (4, true, 7), (8, false, 15), (16, true, 31)]
+        {
+            loud::mute(is_mute);
+            assert_eq!(journal.client().send(&loud, Put(0, byte)).await?, sum);
+        }
+        journal.close().await;
+        loud::mute(false);
+        let journal = open().open().await?;
+        assert_eq!(journal.client().send(&loud, Sum).await?, 31);
         Ok(())
     });
 }

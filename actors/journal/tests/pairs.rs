@@ -8,7 +8,7 @@ use std::{ops::Bound, time::Duration};
 
 use actogen::testing::{self, TestMesh};
 use actogen_journal::{
-    Journal, JournalBuilder, JournalEvent,
+    Client, Journal, JournalBuilder, JournalEvent, Journaled,
     store::{MemoryStore, Store, Table},
 };
 
@@ -18,16 +18,35 @@ fn builder(context: &actogen::Context, store: &MemoryStore, node: &str) -> Journ
     Journal::builder(context, "").store(store.clone()).write_here().node(node).kind::<Account>()
 }
 
+/// Two nodes with an account each, and the askers' way to them.
+struct Two {
+    one: Journal,
+    two: Journal,
+    a: Journaled<Account>,
+    b: Journaled<Account>,
+    client: Client,
+}
+
+/// Account `a` of node `one` has a thousand.
+async fn two_nodes(
+    (here, first): (&actogen::Context, &MemoryStore),
+    (there, second): (&actogen::Context, &MemoryStore),
+) -> actogen::Result<Two> {
+    let one = builder(here, first, "one").open().await?;
+    let two = builder(there, second, "two").open().await?;
+    let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
+    let client = one.client();
+    client.send(&a, Deposit(1000)).await?;
+    Ok(Two { one, two, a, b, client })
+}
+
 #[test]
 fn messages_go_to_another_node_once_and_in_order() {
     testing::run(async |mesh: &TestMesh| {
         let root = mesh.root().await;
         let child = mesh.child(&root).await;
-        let one = builder(&root, &MemoryStore::default(), "one").open().await?;
-        let two = builder(&child, &MemoryStore::default(), "two").open().await?;
-        let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
-        let client = one.client();
-        client.send(&a, Deposit(1000)).await?;
+        let (here, there) = ((&root, &MemoryStore::default()), (&child, &MemoryStore::default()));
+        let Two { one, a, b, client, .. } = two_nodes(here, there).await?;
         for amount in 1..=20 {
             assert!(client.send(&a, Transfer { to: b.clone(), amount }).await?);
         }
@@ -47,11 +66,8 @@ fn j09_what_is_not_acknowledged_is_sent_again_after_a_partition() {
             let endpoint = root.endpoint().unwrap();
             mesh.child_with(&root, |builder| builder.other_parents([endpoint])).await
         };
-        let one = builder(&root, &MemoryStore::default(), "one").open().await?;
-        let two = builder(&child, &MemoryStore::default(), "two").open().await?;
-        let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
-        let client = one.client();
-        client.send(&a, Deposit(1000)).await?;
+        let (here, there) = ((&root, &MemoryStore::default()), (&child, &MemoryStore::default()));
+        let Two { one, two, a, b, client } = two_nodes(here, there).await?;
         client.send(&a, Transfer { to: b.clone(), amount: 1 }).await?;
         until("the first", vec![1], async || client.send(&b, Credits).await.unwrap()).await;
         let (turns_here, turns_there) = (one.stats().turns, two.stats().turns);
@@ -80,11 +96,8 @@ fn j06_a_node_that_is_killed_rolls_no_other_back() {
         let root = mesh.root().await;
         let child = mesh.child(&root).await;
         let (first, second) = (MemoryStore::default(), MemoryStore::default());
-        let one = builder(&root, &first, "one").open().await?;
-        let two = builder(&child, &second, "two").open().await?;
-        let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
-        let client = one.client();
-        client.send(&a, Deposit(1000)).await?;
+        let (here, there) = ((&root, &first), (&child, &second));
+        let Two { two, a, b, client, .. } = two_nodes(here, there).await?;
         client.send(&a, Transfer { to: b.clone(), amount: 1 }).await?;
         until("the first", vec![1], async || client.send(&b, Credits).await.unwrap()).await;
         mesh.crash(&child).await;
@@ -106,11 +119,8 @@ fn j12_a_journal_from_an_older_backup_takes_a_new_epoch_and_says_what_is_lost() 
         let root = mesh.root().await;
         let child = mesh.child(&root).await;
         let (first, second) = (MemoryStore::default(), MemoryStore::default());
-        let one = builder(&root, &first, "one").open().await?;
-        let two = builder(&child, &second, "two").open().await?;
-        let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
-        let client = one.client();
-        client.send(&a, Deposit(1000)).await?;
+        let (here, there) = ((&root, &first), (&child, &second));
+        let Two { one, two, a, b, client } = two_nodes(here, there).await?;
         client.send(&b, Deposit(1000)).await?;
         client.send(&a, Transfer { to: b.clone(), amount: 1 }).await?;
         client.send(&b, Transfer { to: a.clone(), amount: 10 }).await?;
@@ -154,11 +164,8 @@ fn j08_local_and_network_events_share_one_checkpoint() {
         let root = mesh.root().await;
         let child = mesh.child(&root).await;
         let second = MemoryStore::default();
-        let one = builder(&root, &MemoryStore::default(), "one").open().await?;
-        let two = builder(&child, &second, "two").open().await?;
-        let (a, b) = (one.actor::<Account>("a")?, two.actor::<Account>("b")?);
-        let client = one.client();
-        client.send(&a, Deposit(100)).await?;
+        let (here, there) = ((&root, &MemoryStore::default()), (&child, &second));
+        let Two { a, b, client, .. } = two_nodes(here, there).await?;
         client.send(&b, Later(Duration::from_millis(1), 1)).await?;
         until("the timer", vec![1], async || client.send(&b, Credits).await.unwrap()).await;
         client.send(&a, Transfer { to: b.clone(), amount: 20 }).await?;
@@ -176,6 +183,30 @@ fn j08_local_and_network_events_share_one_checkpoint() {
         let there = two.client();
         assert_eq!(there.send(&b, Credits).await?, [1, 20]);
         assert_eq!(there.send(&b, Balance).await?, 321);
+        Ok(())
+    });
+}
+
+/// A node that does not run a kind yet keeps nothing, and loses nothing: its senders do.
+#[test]
+fn what_is_sent_to_a_kind_that_is_not_run_there_waits_until_it_is() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let second = MemoryStore::default();
+        let one = builder(&root, &MemoryStore::default(), "one").open().await?;
+        let without = Journal::builder(&child, "").store(second.clone()).write_here().node("two");
+        let without = without.open().await?;
+        let (a, b) = (one.actor::<Account>("a")?, Journaled::at("two", "b")?);
+        let (client, mut events) = (one.client(), without.events());
+        client.send(&a, Deposit(1000)).await?;
+        client.send(&a, Transfer { to: b.clone(), amount: 1 }).await?;
+        client.send(&a, Transfer { to: b.clone(), amount: 2 }).await?;
+        let broken = events.recv().await?;
+        assert!(matches!(broken, JournalEvent::Broken { .. }), "{broken}");
+        without.close().await;
+        let _two = builder(&child, &second, "two").open().await?;
+        until("both", vec![1, 2], async || client.send(&b, Credits).await.unwrap()).await;
         Ok(())
     });
 }

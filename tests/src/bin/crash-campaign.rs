@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 /// each of the instants; 1 otherwise.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What chance is made of: the same seed kills at the same instants
+    /// What chance is made of: the same seed chooses the same instants; when each process comes there is the system's doing
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How often a process is killed and its journal opened again

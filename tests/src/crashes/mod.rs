@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use counter::Counts;
 use counter::{Count, Counter, Step};
+pub use node::{DieLater, Hello, Mortal, open_mortal};
 use node::{Order, open_node};
 
 /// Askers for each node.

@@ -4,10 +4,11 @@ use std::{
     cell::RefCell,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use actogen::prelude::*;
-use actogen_journal::{FailPoints, Journal};
+use actogen_journal::{FailPoints, Journal, JournaledActor, Poison, Turn};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::counter::Counter;
@@ -48,6 +49,63 @@ pub(super) async fn open_node(cx: Context, order: Order) -> actogen::Result<()> 
         .fail_points(points)
         .open()
         .await?;
+    OPEN.with_borrow_mut(|open| open.push(journal));
+    Ok(())
+}
+
+/// A message that ends the process whenever it is handled.
+#[derive(Clone, Copy, Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "crashes.Die")]
+struct Die;
+
+/// Sends itself one by a timer.
+#[derive(Clone, Copy, Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "crashes.DieLater")]
+pub struct DieLater;
+
+/// Asks whether it works.
+#[derive(Clone, Copy, Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "crashes.Hello", reply = "bool")]
+pub struct Hello;
+
+/// Has a message in its store that ends the process.
+#[derive(Debug, Default, JournaledActor, Serialize, Deserialize)]
+#[journaled(kind = "mortal", messages(Die, DieLater, Hello))]
+pub struct Mortal {
+    is_doomed: bool,
+}
+
+impl Actor for Mortal {
+    type Context = Turn<Self>;
+}
+
+impl Handler<Die> for Mortal {
+    type Result = ();
+    fn handle(&mut self, _: Die, _: &mut Turn<Self>) {
+        die(getpid());
+    }
+}
+
+impl Handler<DieLater> for Mortal {
+    type Result = ();
+    fn handle(&mut self, _: DieLater, turn: &mut Turn<Self>) {
+        self.is_doomed = true;
+        turn.send_after(Duration::ZERO, Die);
+    }
+}
+
+impl Handler<Hello> for Mortal {
+    type Result = bool;
+    fn handle(&mut self, _: Hello, _: &mut Turn<Self>) -> bool {
+        self.is_doomed
+    }
+}
+
+/// Opens the journal of a mortal in this process.
+#[actogen::function(name = "crashes.open_mortal")]
+pub async fn open_mortal(cx: Context, file: PathBuf, attempts: u32) -> actogen::Result<()> {
+    let builder = Journal::builder(&cx, file).node("mortal").kind::<Mortal>();
+    let journal = builder.attempts(attempts).poison(Poison::Park).open().await?;
     OPEN.with_borrow_mut(|open| open.push(journal));
     Ok(())
 }

@@ -136,6 +136,13 @@ pub(crate) struct Answers {
     pub(crate) known: BTreeMap<u64, (Bytes, u64)>,
 }
 
+impl Answers {
+    /// Whether so many are kept that its asker has not settled.
+    pub(crate) fn is_full(&self, settled: u64, most: usize) -> bool {
+        self.known.len() >= most && self.known.range(settled..).count() >= most
+    }
+}
+
 /// Whether an actor can take a turn.
 pub(crate) enum Phase {
     /// Its rows are being read.
@@ -150,7 +157,9 @@ pub(crate) struct Active {
     pub(crate) inbox: VecDeque<Arrived>,
     pub(crate) inbox_bytes: usize,
     /// Messages of senders that are paused; the front one is the one that failed.
-    pub(crate) held: HashMap<Place, VecDeque<Arrived>>,
+    pub(crate) held: BTreeMap<Place, VecDeque<Arrived>>,
+    /// Timers that are paused. Each waits alone: it is behind nobody, and in front of nobody.
+    pub(crate) held_timers: Vec<Arrived>,
     /// The state as it was last encoded; for actors that are kept as events, their checkpoint. Nothing before the first turn.
     pub(crate) saved: Option<Bytes>,
     /// Events since the checkpoint.
@@ -179,7 +188,8 @@ impl Active {
             phase: Phase::Waking,
             inbox: VecDeque::new(),
             inbox_bytes: 0,
-            held: HashMap::new(),
+            held: BTreeMap::new(),
+            held_timers: Vec::new(),
             saved: None,
             events: Vec::new(),
             since_checkpoint: (0, 0),
@@ -193,6 +203,23 @@ impl Active {
             is_ready: false,
             sleeps: false,
             used: Instant::now(),
+        }
+    }
+
+    /// Whether messages wait for an operator.
+    pub(crate) fn is_paused(&self) -> bool {
+        !self.held.is_empty() || !self.held_timers.is_empty()
+    }
+
+    /// Takes a timer that has fired out of what waits.
+    pub(crate) fn forget_timer(&mut self, timer: TimerId) {
+        let is_it =
+            |arrived: &Arrived| matches!(arrived.source, Source::Timer(fired) if fired == timer);
+        self.held_timers.retain(|arrived| !is_it(arrived));
+        if let Some(arrived) =
+            self.inbox.iter().position(is_it).and_then(|at| self.inbox.remove(at))
+        {
+            self.inbox_bytes -= arrived.message.weight();
         }
     }
 

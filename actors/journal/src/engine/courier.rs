@@ -38,8 +38,8 @@ const FIRST_EPOCH: u64 = 1;
 /// How far an epoch may be ahead that another node remembers.
 const MOST_EPOCHS: u64 = 1 << 16;
 
-/// Batches that are under way at once.
-const AT_ONCE: usize = 64;
+/// Batches that are under way to one node at once: those to a node that is silent hold nobody else up.
+const AT_ONCE: usize = 16;
 
 /// What is known of other nodes.
 pub(crate) struct Couriers {
@@ -50,7 +50,7 @@ pub(crate) struct Couriers {
     epochs: HashMap<NodeName, u64>,
     /// The contexts that others have shown to be, by the mesh's names.
     pub(crate) shown: HashMap<NodeName, ContextId>,
-    at_once: Rc<Semaphore>,
+    at_once: HashMap<NodeName, Rc<Semaphore>>,
 }
 
 impl Couriers {
@@ -61,8 +61,13 @@ impl Couriers {
             greeted: HashSet::new(),
             epochs: HashMap::new(),
             shown: HashMap::new(),
-            at_once: Rc::new(Semaphore::new(AT_ONCE)),
+            at_once: HashMap::new(),
         }
+    }
+
+    fn at_once(&mut self, node: &NodeName) -> Rc<Semaphore> {
+        let make = || Rc::new(Semaphore::new(AT_ONCE));
+        self.at_once.entry(node.clone()).or_insert_with(make).clone()
     }
 
     fn forget(&mut self, node: &NodeName) {
@@ -96,8 +101,14 @@ pub(super) fn serve(me: Me, pair: Pair) {
                 Outcome::Again => {}
                 Outcome::Taken(upto) => {
                     let Some(core) = me.upgrade() else { return };
-                    core.borrow_mut().acknowledged(&pair, upto);
-                    pause = PAUSE.0;
+                    let is_progress = core.borrow_mut().acknowledged(&pair, upto);
+                    drop(core);
+                    if is_progress {
+                        pause = PAUSE.0;
+                    } else {
+                        // A node that acknowledges what it was not sent is not asked without end.
+                        tokio::time::sleep(jittered(LONG_PAUSE)).await;
+                    }
                 }
                 Outcome::Later => {
                     tokio::time::sleep(jittered(pause)).await;
@@ -117,13 +128,13 @@ fn jittered(pause: Duration) -> Duration {
     pause / 2 + pause * u32::from(random[0]) / 512
 }
 
-async fn bring(me: &Me, (from, to): &Pair) -> Outcome {
-    let pair = (from.clone(), to.clone());
+async fn bring(me: &Me, pair: &Pair) -> Outcome {
+    let (from, to) = pair;
     let Some(core) = me.upgrade() else { return Outcome::Done };
-    let at_once = core.borrow().couriers.at_once.clone();
+    let at_once = core.borrow_mut().couriers.at_once(&to.node);
     drop(core);
     let Ok(_one) = at_once.acquire().await else { return Outcome::Done };
-    let after = match acknowledged(me, &pair).await {
+    let after = match acknowledged(me, pair).await {
         Ok(Some(after)) => after,
         Ok(None) => return Outcome::Done,
         Err(_) => return Outcome::Later,
@@ -132,10 +143,10 @@ async fn bring(me: &Me, (from, to): &Pair) -> Outcome {
     let Some(core) = me.upgrade() else { return Outcome::Done };
     let (deliver, last) = {
         let mut engine = core.borrow_mut();
-        let sent = engine.outbox.batch(&pair, BATCH.0, BATCH.1);
+        let sent = engine.outbox.batch(pair, BATCH.0, BATCH.1);
         let node = engine.node.clone();
         let epoch = engine.couriers.epochs.get(&to.node).copied().unwrap_or(FIRST_EPOCH);
-        let Some(outgoing) = engine.outbox.pairs.get_mut(&pair) else { return Outcome::Done };
+        let Some(outgoing) = engine.outbox.pairs.get_mut(pair) else { return Outcome::Done };
         let Some(last) = sent.last().map(|sent| sent.number) else { return Outcome::Again };
         outgoing.queue.iter_mut().take(sent.len()).for_each(|sent| sent.again = true);
         let deliver = Deliver {
@@ -155,17 +166,18 @@ async fn bring(me: &Me, (from, to): &Pair) -> Outcome {
     let mut engine = core.borrow_mut();
     match answer {
         Ok(Taken::UpTo(upto)) => {
-            if let Some(outgoing) = engine.outbox.pairs.get_mut(&pair) {
+            if let Some(outgoing) = engine.outbox.pairs.get_mut(pair) {
                 outgoing.forced = false;
             }
             Outcome::Taken(upto.min(last))
         }
         Ok(Taken::Gap(_)) => {
-            // What it lacks was acknowledged and is gone.
-            if let Some(outgoing) = engine.outbox.pairs.get_mut(&pair) {
-                outgoing.forced = true;
+            // What it lacks was acknowledged and is gone: it is told to go on, once.
+            let outgoing = engine.outbox.pairs.get_mut(pair);
+            match outgoing.map(|outgoing| std::mem::replace(&mut outgoing.forced, true)) {
+                Some(false) => Outcome::Again,
+                _ => Outcome::Later,
             }
-            Outcome::Again
         }
         Ok(Taken::OldEpoch | Taken::Stranger) => {
             engine.couriers.forget(&to.node);

@@ -2,9 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use super::{
+    Engine, Release,
+    active::{Arrived, Source},
+    courier,
+};
 use crate::{
     id::{ActorId, Place},
     packed::Packed,
+    rows,
+    store::{Batch, Table},
+    turn::Sending,
 };
 
 /// A sender of this node, and where it sends to.
@@ -94,5 +102,63 @@ impl Outbox {
             is_first || bytes <= most_bytes
         };
         outgoing.queue.iter().take(most).take_while(fits).cloned().collect()
+    }
+}
+
+impl Engine {
+    /// A message of an actor here has arrived: there is room for another.
+    pub(super) fn arrived(&mut self, sender: &ActorId, message: &Packed) {
+        let most = self.settings.all_outbox_bytes;
+        let was_full = self.outbox.bytes() >= most;
+        self.outbox.discharge(sender, message);
+        if was_full && self.outbox.bytes() < most {
+            for id in std::mem::take(&mut self.full) {
+                self.is_ready(&id);
+            }
+        } else if self.full.remove(sender) {
+            self.is_ready(sender);
+        }
+    }
+
+    /// Brings a message that is durable to where it goes.
+    pub(super) fn dispatch(&mut self, from: &ActorId, sending: Sending, again: bool) {
+        let Sending { to, number, message } = sending;
+        if to.node == self.node {
+            let from = Place { node: self.node.clone(), actor: from.clone() };
+            return self
+                .arrive(&to.actor, Arrived::new(Source::Near { from, number }, message, again));
+        }
+        let pair = (from.clone(), to);
+        let outgoing = self.outbox.pairs.entry(pair.clone()).or_default();
+        outgoing.queue.push_back(Sent { number, message, again });
+        if !outgoing.is_served {
+            outgoing.is_served = true;
+            courier::serve(self.me.clone(), pair);
+        }
+    }
+
+    /// Another node has taken a pair's messages; whether that was any progress.
+    pub(super) fn acknowledged(&mut self, pair: &Pair, upto: u64) -> bool {
+        let Some(outgoing) = self.outbox.pairs.get_mut(pair) else { return false };
+        let mut batch = Batch::default();
+        let mut gone = Vec::new();
+        while outgoing.queue.front().is_some_and(|sent| sent.number <= upto) {
+            let Some(sent) = outgoing.queue.pop_front() else { break };
+            batch.remove(Table::Out, rows::out(&pair.0, &pair.1, sent.number));
+            gone.push(sent.message);
+        }
+        if gone.is_empty() {
+            return false;
+        }
+        outgoing.acknowledged = Some(upto);
+        outgoing.trims += 1;
+        batch.put(Table::Pair, rows::pair(&pair.0, &pair.1), upto.to_be_bytes().to_vec());
+        self.points.pass("deliver.acknowledged");
+        for message in gone {
+            self.arrived(&pair.0, &message);
+        }
+        self.submit(batch, vec![Release::Trimmed(pair.clone())]);
+        self.work();
+        true
     }
 }

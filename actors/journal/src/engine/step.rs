@@ -18,7 +18,7 @@ use crate::{
     wire::{Refusal, Taken},
 };
 
-/// Messages that come one way from another actor are watched over by their sender's epoch; those of the same journal cannot be of another.
+/// What comes from another node has its sender's epoch; what comes from the same journal can be of no other one.
 const OWN_EPOCH: u64 = 0;
 
 impl Engine {
@@ -40,7 +40,7 @@ impl Engine {
             Phase::Awake(_) => {}
         }
         if self.uncommitted >= self.settings.uncommitted_bytes {
-            self.stalled.push(id.clone());
+            self.stalled.insert(id.clone());
             return false;
         }
         let (most, bytes) = self.settings.outbox;
@@ -85,7 +85,7 @@ impl Engine {
                     (*ticket, Ok(answer.clone()))
                 } else if *number < answers.settled {
                     (0, Err(Refusal::Settled))
-                } else if answers.known.range(settled..).count() >= self.settings.answers {
+                } else if answers.is_full(*settled, self.settings.answers) {
                     (0, Err(Refusal::Busy))
                 } else {
                     return false;
@@ -155,14 +155,13 @@ impl Engine {
                 false
             }
             Trial::Known(count) if count >= self.settings.attempts => {
-                let why = "the process has ended whenever it was tried".to_owned();
-                self.give_up(id, active, count, &why)
+                let why = "it failed, or the process ended, whenever it was tried";
+                self.give_up(id, active, count, why)
             }
             Trial::Known(count) => {
                 front.trial = Trial::Noting(count + 1);
                 let mut batch = Batch::default();
-                let attempt = Attempt { count: count + 1, last: "the process ended".to_owned() };
-                batch.put(Table::Attempt, key, rows::sealed(&attempt));
+                batch.put(Table::Attempt, key, rows::sealed(&Attempt { count: count + 1 }));
                 self.submit(batch, vec![Release::Noted(id.clone())]);
                 false
             }
@@ -191,23 +190,9 @@ impl Engine {
     /// The message in front has failed.
     pub(super) fn failed_turn(&mut self, id: &ActorId, active: &mut Active, why: String) -> bool {
         self.stats.failures += 1;
-        let Some(front) = active.inbox.front_mut() else { return false };
+        let Some(front) = active.inbox.front() else { return false };
         if matches!(front.source, Source::Client { .. }) {
-            // An asker decides for itself whether it asks again.
-            let row = attempt_row(id, &front.source);
-            let was_noted = front.trial != Trial::Fresh;
-            let Some(Arrived { source: Source::Client { asker, .. }, .. }) = active.pop() else {
-                return false;
-            };
-            let answer = Release::Answer(asker, Err(Refusal::Failed(why)));
-            if was_noted {
-                let mut batch = Batch::default();
-                batch.remove(Table::Attempt, row);
-                active.ticket = self.submit(batch, vec![answer]);
-            } else {
-                self.release_at(active.ticket, answer);
-            }
-            return true;
+            return self.refuse_asker(id, active, Refusal::Failed(why));
         }
         let (count, from) = (front.trial.count(), front.source.text());
         self.say(JournalEvent::Failure { actor: id.clone(), from, count, why: why.clone() });
@@ -225,6 +210,27 @@ impl Engine {
             engine.work();
         });
         false
+    }
+
+    /// The request in front has come to nothing; its asker decides for itself whether it asks again.
+    pub(super) fn refuse_asker(
+        &mut self,
+        id: &ActorId,
+        active: &mut Active,
+        refusal: Refusal,
+    ) -> bool {
+        let Some(Arrived { source, trial, .. }) = active.pop() else { return false };
+        let row = attempt_row(id, &source);
+        let Source::Client { asker, .. } = source else { return false };
+        let answer = Release::Answer(asker, Err(refusal));
+        if trial == Trial::Fresh {
+            self.release_at(active.ticket, answer);
+        } else {
+            let mut batch = Batch::default();
+            batch.remove(Table::Attempt, row);
+            active.ticket = self.submit(batch, vec![answer]);
+        }
+        true
     }
 
     /// The message in front has failed as often as it may.
@@ -266,9 +272,10 @@ impl Engine {
                 {
                     let _ = courier.send(Taken::Paused);
                 }
-                // A timer waits alone: it is behind nobody and in front of nobody.
-                let place = arrived.source.place().cloned().unwrap_or_else(|| own(self, id));
-                active.held.entry(place).or_default().push_back(arrived);
+                match arrived.source.place().cloned() {
+                    Some(place) => active.held.entry(place).or_default().push_back(arrived),
+                    None => active.held_timers.push(arrived),
+                }
                 true
             }
             Poison::Stop => {

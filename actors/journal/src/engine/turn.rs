@@ -71,10 +71,7 @@ impl Engine {
             Fault::Malformed(why) => Refusal::Malformed(why),
         };
         if matches!(active.inbox.front(), Some(Arrived { source: Source::Client { .. }, .. })) {
-            if let Some(Arrived { source: Source::Client { asker, .. }, .. }) = active.pop() {
-                let _ = asker.send(Err(refusal));
-            }
-            return true;
+            return self.refuse_asker(id, active, refusal);
         }
         self.failed_turn(id, active, refusal.to_string())
     }
@@ -213,13 +210,8 @@ impl Engine {
         for timer in effects.cancelled {
             batch.remove(Table::Timer, rows::timer(timer.due, id, timer.number));
             self.timers.forget(&(timer.due, id.clone(), timer.number));
-            // It may have fired and wait behind this very message. The one in front is this turn's own.
-            let fired = active.inbox.iter().position(
-                |arrived| matches!(arrived.source, Source::Timer(waiting) if waiting == timer),
-            );
-            if let Some(arrived) = fired.and_then(|at| active.inbox.remove(at)) {
-                active.inbox_bytes -= arrived.message.weight();
-            }
+            // It may have fired and wait behind this very message. The one in front was this turn's own.
+            active.forget_timer(timer);
         }
     }
 
@@ -339,24 +331,27 @@ fn changed_rows(
     let all = bytes.saturating_add(weight);
     let most = if kind.keep == Keep::Events { EVENTS } else { CHANGES };
     let size = active.saved.as_ref().map_or(0, Bytes::len);
+    let is_due = turns >= most || all >= size / 2 + FREE || active.turn == 1;
     match change {
-        Some(change) if turns < most && all < size / 2 + FREE && active.turn > 1 => {
+        // A checkpoint that cannot be made leaves the turn to stand as a change: it was good.
+        Some(change) if !is_due || (kind.keep == Keep::Events && !fold_events(active)) => {
             let delta = Delta { numbered: active.numbered, change };
             batch.put(Table::Delta, rows::numbered(id, active.turn), rows::sealed(&delta));
             active.since_checkpoint = (turns + 1, all);
         }
         _ => {
-            if kind.keep == Keep::Events
-                && let Phase::Awake(instance) = &active.phase
-                && let Ok(state) = instance.save()
-            {
-                active.saved = Some(state.into());
-                active.events.clear();
-            }
             remove_changes(id, active, batch);
             checkpoint(kind, id, active, batch);
         }
     }
+}
+
+/// Makes the checkpoint of an actor that is kept as events; false where its state cannot be encoded.
+fn fold_events(active: &mut Active) -> bool {
+    let Phase::Awake(instance) = &active.phase else { return false };
+    let Ok(state) = instance.save() else { return false };
+    (active.saved, active.events) = (Some(state.into()), Vec::new());
+    true
 }
 
 fn remove_changes(id: &ActorId, active: &mut Active, batch: &mut Batch) {

@@ -37,7 +37,6 @@ const OVERLAY_BYTES: usize = 8 * 1024 * 1024;
 pub struct FileStore {
     place: String,
     database: Database,
-    two_phases: bool,
     /// What the log has over the rows.
     overlay: Overlay,
     log: Log,
@@ -68,6 +67,8 @@ impl FileStore {
     pub(crate) fn open_with(path: &Path, points: FailPoints) -> Result<Self, StoreError> {
         let place = path.display().to_string();
         if path.exists() {
+            // Where the process ended between giving a new file its name and taking the other one away.
+            remove(&unfinished(path))?;
             let database = opened(path, points).map_err(|error| not_opened(&place, error))?;
             return Self::prepared(place, database);
         }
@@ -76,15 +77,13 @@ impl FileStore {
 
     /// A new file, which gets its name when it is whole: one that is broken off while it is made would be no database.
     fn made(path: &Path, place: String, points: &FailPoints) -> Result<Self, StoreError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let unfinished = PathBuf::from(name);
+        let unfinished = unfinished(path);
         let made = match opened(&unfinished, points.clone()) {
             // Whoever has it locked makes it now; without a lock it was broken off.
             Err(error)
                 if !matches!(error, DatabaseError::DatabaseAlreadyOpen) && unfinished.exists() =>
             {
-                std::fs::remove_file(&unfinished).map_err(failed)?;
+                remove(&unfinished)?;
                 opened(&unfinished, points.clone())
             }
             made => made,
@@ -93,7 +92,7 @@ impl FileStore {
         let store = Self::prepared(place, database)?;
         // Unlike a renaming, this takes nobody else's place.
         std::fs::hard_link(&unfinished, path).map_err(failed)?;
-        std::fs::remove_file(&unfinished).map_err(failed)?;
+        remove(&unfinished)?;
         sync_folder(path).map_err(failed)?;
         Ok(store)
     }
@@ -110,14 +109,6 @@ impl FileStore {
         Self::prepared(place, database)
     }
 
-    /// Commits in one phase: faster, and safe against the loss of the process and of power as well, but an attacker who chooses what is stored
-    /// and crashes the machine at will may leave it damaged. For measuring.
-    #[must_use]
-    pub fn in_one_phase(mut self) -> Self {
-        self.two_phases = false;
-        self
-    }
-
     fn prepared(place: String, database: Database) -> Result<Self, StoreError> {
         let write = database.begin_write().map_err(failed)?;
         // Reading asks for tables that are there.
@@ -125,7 +116,7 @@ impl FileStore {
         write.open_table(LOG).map_err(failed)?;
         write.commit().map_err(failed)?;
         let (overlay, log) = (Overlay::default(), Log::default());
-        let mut store = Self { place, database, two_phases: true, overlay, log };
+        let mut store = Self { place, database, overlay, log };
         store.replay()?;
         Ok(store)
     }
@@ -151,7 +142,7 @@ impl FileStore {
     /// Writes what has changed into the rows, and empties the log.
     fn rewrite(&mut self) -> Result<(), StoreError> {
         let mut write = self.database.begin_write().map_err(failed)?;
-        write.set_two_phase_commit(self.two_phases);
+        write.set_two_phase_commit(true);
         {
             let mut rows = write.open_table(ROWS).map_err(failed)?;
             for (table, key, value) in self.overlay.changes() {
@@ -216,7 +207,7 @@ impl Store for FileStore {
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let bytes = logged(batch);
         let mut write = self.database.begin_write().map_err(failed)?;
-        write.set_two_phase_commit(self.two_phases);
+        write.set_two_phase_commit(true);
         {
             let mut log = write.open_table(LOG).map_err(failed)?;
             log.insert(self.log.next, bytes.as_slice()).map_err(failed)?;
@@ -299,6 +290,21 @@ fn not_opened(place: &str, error: DatabaseError) -> StoreError {
             StoreError::Damaged { place: place.to_owned(), what }
         }
         error => StoreError::Failed(format!("{place} cannot be opened: {error}")),
+    }
+}
+
+/// What a file is called until it is whole.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+/// Takes a file away, if it is there.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
     }
 }
 

@@ -15,6 +15,9 @@ use std::ops::Bound;
 
 pub use self::{file::FileStore, memory::MemoryStore};
 
+/// Rows that are read at once where there may be many.
+pub(crate) const PAGE: usize = 1024;
+
 /// A group of rows with keys of one shape. The numbers are part of the stored format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -239,6 +242,27 @@ pub(crate) fn scan_prefix(
     let end = after_prefix(prefix);
     let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
     store.scan(table, Bound::Included(prefix), to, most)
+}
+
+/// Calls this with each row of a table, in order, reading page by page.
+///
+/// # Errors
+/// [`StoreError`], and those of the call.
+pub(crate) fn each_row(
+    store: &mut dyn Store,
+    table: Table,
+    mut take: impl FnMut(&mut dyn Store, &[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut last: Option<Vec<u8>> = None;
+    loop {
+        let from = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let page = store.scan(table, from, Bound::Unbounded, PAGE)?;
+        let Some((key, _)) = page.last() else { return Ok(()) };
+        last = Some(key.clone());
+        for (key, value) in page {
+            take(store, &key, &value)?;
+        }
+    }
 }
 
 /// The first key behind all those that begin so; none when there is no such key.

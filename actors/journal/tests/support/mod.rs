@@ -55,6 +55,11 @@ pub(crate) struct Poison;
 #[remote(name = "bank.SendPoison")]
 pub(crate) struct SendPoison(pub Journaled<Account>);
 
+/// Makes the account itself panic by a timer.
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "bank.PoisonLater")]
+pub(crate) struct PoisonLater;
+
 /// Time and random numbers of this turn.
 #[derive(RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "bank.Draw", reply = "(std::time::SystemTime, u64, u64)")]
@@ -68,8 +73,19 @@ pub(crate) struct Close;
 #[journaled(
     kind = "account",
     messages(
-        Deposit, Balance, Transfer, Credit, Credits, Later, Cancel, Panic, Poison, SendPoison,
-        Draw, Close
+        Deposit,
+        Balance,
+        Transfer,
+        Credit,
+        Credits,
+        Later,
+        Cancel,
+        Panic,
+        Poison,
+        SendPoison,
+        PoisonLater,
+        Draw,
+        Close
     )
 )]
 pub(crate) struct Account {
@@ -156,6 +172,13 @@ impl Handler<SendPoison> for Account {
     type Result = ();
     fn handle(&mut self, SendPoison(to): SendPoison, turn: &mut Turn<Self>) {
         turn.send(&to, Poison);
+    }
+}
+
+impl Handler<PoisonLater> for Account {
+    type Result = ();
+    fn handle(&mut self, _: PoisonLater, turn: &mut Turn<Self>) {
+        turn.send_after(Duration::ZERO, Poison);
     }
 }
 

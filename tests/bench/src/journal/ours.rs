@@ -2,21 +2,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    ops::Bound,
     path::Path,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use actogen::prelude::*;
-use actogen_journal::{
-    Journal, Journaled, JournaledActor, Turn,
-    store::{Batch, FileStore, Row, Store, StoreError, Table},
-};
+use actogen_journal::{Journal, Journaled, JournaledActor, Turn};
 
 use crate::{
     failure::Failure,
@@ -57,55 +49,10 @@ impl Handler<Count> for Counter {
     }
 }
 
-/// What is written to a store.
-#[derive(Debug, Default)]
-struct Written {
-    bytes: AtomicU64,
-    commits: AtomicU64,
-}
-
-/// A store whose batches are counted.
-#[derive(Debug)]
-struct Counted {
-    store: FileStore,
-    written: Arc<Written>,
-}
-
-impl Store for Counted {
-    fn place(&self) -> String {
-        self.store.place()
-    }
-
-    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(table, key)
-    }
-
-    fn scan(
-        &mut self,
-        table: Table,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        most: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.store.scan(table, from, to, most)
-    }
-
-    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        self.written.bytes.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
-        self.written.commits.fetch_add(1, Ordering::Relaxed);
-        self.store.commit(batch)
-    }
-
-    fn tidy(&mut self) -> Result<(), StoreError> {
-        self.store.tidy()
-    }
-}
-
 /// A journal with its actors.
 pub(super) struct Bench {
     journal: Journal,
     actors: Vec<Journaled<Counter>>,
-    written: Arc<Written>,
     latencies: RefCell<Vec<Duration>>,
 }
 
@@ -115,22 +62,19 @@ impl Bench {
         file: &Path,
         actors: usize,
     ) -> Result<Self, Failure> {
-        let store = FileStore::open(file).map_err(Failure::ours("opening a journal's store"))?;
-        let written = Arc::new(Written::default());
-        let store = Counted { store, written: written.clone() };
-        let journal = Journal::builder(context, "").store(store).kind::<Counter>().open().await;
+        let journal = Journal::builder(context, file).kind::<Counter>().open().await;
         let journal = journal.map_err(Failure::ours("opening a journal"))?;
         let actors = (0..actors)
             .map(|number| journal.actor(&number.to_string()))
             .collect::<Result<_, _>>()
             .map_err(Failure::ours("naming an actor"))?;
-        Ok(Self { journal, actors, written, latencies: RefCell::default() })
+        Ok(Self { journal, actors, latencies: RefCell::default() })
     }
 
     /// Bytes that a turn has written so far, on average: keys and values of its rows.
     pub(super) fn bytes_of_a_turn(&self) -> usize {
-        let turns = self.journal.stats().turns.max(1);
-        usize::try_from(self.written.bytes.load(Ordering::Relaxed) / turns).unwrap_or(usize::MAX)
+        let stats = self.journal.stats();
+        usize::try_from(stats.bytes / stats.turns.max(1)).unwrap_or(usize::MAX)
     }
 
     /// What else there is to tell.
@@ -141,14 +85,13 @@ impl Bench {
             let index = (latencies.len() * share / 100).min(latencies.len().saturating_sub(1));
             latencies.get(index).map_or(0, Duration::as_micros)
         };
-        let turns = self.journal.stats().turns;
-        let commits = self.written.commits.load(Ordering::Relaxed).max(1);
+        let stats = self.journal.stats();
         format!(
             "p50 {} us, p99 {} us; {} bytes a turn, {:.1} turns a commit",
             at(50),
             at(99),
             self.bytes_of_a_turn(),
-            turns as f64 / commits as f64
+            stats.turns as f64 / stats.commits.max(1) as f64
         )
     }
 

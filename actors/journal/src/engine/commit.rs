@@ -1,0 +1,241 @@
+//! Making turns durable, and then letting out what they have come to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    Engine,
+    active::{Asker, Courier, Source},
+    outbox::Pair,
+    timers::Key,
+};
+use crate::{
+    events::JournalEvent,
+    id::ActorId,
+    packed::Packed,
+    store::{Batch, StoreError},
+    turn::Sending,
+    wire::{Refusal, Taken},
+    writer::{Closing, Word},
+};
+
+/// Rounds of the thread in which nothing more came: then nothing comes at once.
+const QUIET: u32 = 3;
+
+/// How long a commit waits for more at most, while more comes.
+const LONGEST: Duration = Duration::from_millis(1);
+
+/// What a turn does to the world, once it is durable.
+pub(crate) enum Release {
+    Answer(Asker, Result<Bytes, Refusal>),
+    Send(ActorId, Sending),
+    Timer(Key, Packed),
+    /// A message of another actor here has been taken.
+    Took(ActorId, Packed),
+    Tell(Courier, Taken),
+    /// How often the message in front has been tried is written down.
+    Noted(ActorId),
+    /// Rows of acknowledged messages are gone.
+    Trimmed(Pair),
+    Say(JournalEvent),
+    Done(oneshot::Sender<()>),
+}
+
+/// What waits for a ticket.
+pub(super) struct Awaiting {
+    ticket: u64,
+    bytes: usize,
+    releases: Vec<Release>,
+}
+
+/// What goes to the writer with the next commit.
+#[derive(Default)]
+pub(super) struct Group {
+    batch: Batch,
+    /// A commit is under way: the next one takes what comes meanwhile.
+    is_under_way: bool,
+    /// It waits for more.
+    gathers: bool,
+}
+
+impl Engine {
+    /// Makes rows durable, and then does this.
+    pub(crate) fn submit(&mut self, batch: Batch, releases: Vec<Release>) -> u64 {
+        self.ticket += 1;
+        let (ticket, bytes) = (self.ticket, batch.bytes());
+        self.uncommitted += bytes;
+        self.awaiting.push_back(Awaiting { ticket, bytes, releases });
+        self.group.batch.append(batch);
+        self.gather();
+        ticket
+    }
+
+    /// Hands what has come together to the writer, once it is free and nothing more comes at once.
+    ///
+    /// Whoever was answered by the last commit asks again within some rounds of this thread. Without waiting for them each commit would
+    /// serve one half of the askers, in turns.
+    fn gather(&mut self) {
+        if self.group.is_under_way || self.group.gathers || self.failed.is_some() {
+            return;
+        }
+        self.group.gathers = true;
+        let me = self.me.clone();
+        tokio::task::spawn_local(async move {
+            let begun = tokio::time::Instant::now();
+            let (mut last, mut quiet) = (0, 0);
+            while quiet < QUIET && begun.elapsed() < LONGEST {
+                tokio::task::yield_now().await;
+                let Some(core) = me.upgrade() else { return };
+                let ticket = core.borrow().ticket;
+                quiet = if ticket == last { quiet + 1 } else { 0 };
+                last = ticket;
+            }
+            if let Some(core) = me.upgrade() {
+                core.borrow_mut().hand_over();
+            }
+        });
+    }
+
+    fn hand_over(&mut self) {
+        let batch = std::mem::take(&mut self.group.batch);
+        (self.group.gathers, self.group.is_under_way) = (false, true);
+        if let Err(error) = self.writer.commit(self.ticket, batch) {
+            self.fail(&error);
+        }
+    }
+
+    /// Does this once a turn is durable.
+    pub(super) fn release_at(&mut self, ticket: u64, release: Release) {
+        if ticket <= self.durable {
+            return self.release(release);
+        }
+        match self.awaiting.binary_search_by_key(&ticket, |awaiting| awaiting.ticket) {
+            Ok(index) => self.awaiting[index].releases.push(release),
+            // The store has failed meanwhile, and nothing waits any more.
+            Err(_) => self.abandon(release),
+        }
+    }
+
+    /// The writer has said something.
+    pub(crate) fn hear(&mut self, word: Word) {
+        let upto = match word {
+            Ok(upto) => upto,
+            Err(error) => return self.fail(&error),
+        };
+        self.stats.commits += 1;
+        self.durable = upto;
+        self.points.pass("release.before");
+        while self.awaiting.front().is_some_and(|awaiting| awaiting.ticket <= upto) {
+            let Some(Awaiting { bytes, releases, .. }) = self.awaiting.pop_front() else { break };
+            self.uncommitted -= bytes;
+            self.stats.bytes += bytes as u64;
+            for release in releases {
+                self.release(release);
+                self.points.pass("release.between");
+            }
+        }
+        self.points.pass("release.after");
+        self.group.is_under_way = false;
+        if self.ticket > self.durable {
+            self.gather();
+        }
+        for id in std::mem::take(&mut self.stalled) {
+            self.is_ready(&id);
+        }
+        self.work();
+    }
+
+    fn release(&mut self, release: Release) {
+        match release {
+            // Whoever has given up needs no answer.
+            Release::Answer(asker, answer) => drop(asker.send(answer)),
+            Release::Send(from, sending) => self.dispatch(&from, sending, false),
+            Release::Timer(key, message) => {
+                self.timers.set(key, message);
+                self.timers_changed.notify_one();
+            }
+            Release::Took(sender, message) => self.arrived(&sender, &message),
+            Release::Tell(courier, taken) => drop(courier.send(taken)),
+            Release::Noted(id) => {
+                if let Some(active) = self.actors.get_mut(&id)
+                    && let Some(front) = active.inbox.front_mut()
+                {
+                    front.trial = front.trial.noted();
+                }
+                self.points.pass("attempt.after");
+                self.is_ready(&id);
+            }
+            Release::Trimmed(pair) => {
+                self.points.pass("trim.after");
+                if let Some(outgoing) = self.outbox.pairs.get_mut(&pair) {
+                    outgoing.trims -= 1;
+                    if outgoing.trims == 0 && outgoing.queue.is_empty() && !outgoing.is_served {
+                        self.outbox.pairs.remove(&pair);
+                    }
+                }
+            }
+            Release::Say(event) => self.say(event),
+            Release::Done(done) => drop(done.send(())),
+        }
+    }
+
+    /// Nothing more is taken.
+    pub(crate) fn close(&mut self) -> Closing {
+        if !self.group.batch.is_empty() {
+            self.hand_over();
+        }
+        let closing = self.writer.close();
+        self.failed.get_or_insert_with(|| StoreError::Failed("it is closed".to_owned()));
+        closing
+    }
+
+    /// Nothing can be made durable any more: nothing is acknowledged, and no actor goes on.
+    pub(super) fn fail(&mut self, error: &StoreError) {
+        if self.failed.is_some() {
+            return;
+        }
+        self.failed = Some(error.clone());
+        self.say(JournalEvent::Failed { error: error.clone() });
+        let refusal = Refusal::StoreFailed(error.to_string());
+        for awaiting in std::mem::take(&mut self.awaiting) {
+            awaiting.releases.into_iter().for_each(|release| self.abandon(release));
+        }
+        for (_, mut active) in std::mem::take(&mut self.actors) {
+            while let Some(arrived) = active.pop() {
+                refuse(arrived.source, &refusal);
+            }
+        }
+        self.ready.clear();
+        self.timers_changed.notify_one();
+    }
+
+    /// What was to be released must not be.
+    fn abandon(&self, release: Release) {
+        let text = self.failed.as_ref().map(ToString::to_string).unwrap_or_default();
+        match release {
+            Release::Answer(asker, _) => drop(asker.send(Err(Refusal::StoreFailed(text)))),
+            Release::Tell(courier, _) => drop(courier.send(Taken::Failed)),
+            _ => {}
+        }
+    }
+}
+
+/// Tells whoever sent a message that it is not taken.
+pub(super) fn refuse(source: Source, refusal: &Refusal) {
+    match source {
+        // Whoever has given up needs no answer.
+        Source::Client { asker, .. } => drop(asker.send(Err(refusal.clone()))),
+        Source::Far { courier: Some(courier), .. } => {
+            let taken = match refusal {
+                Refusal::StoreFailed(_) => Taken::Failed,
+                Refusal::Busy => Taken::Busy,
+                _ => Taken::Paused,
+            };
+            let _ = courier.send(taken);
+        }
+        // Its row is there, and it comes again when the journal is opened.
+        Source::Far { courier: None, .. } | Source::Near { .. } | Source::Timer(_) => {}
+    }
+}
