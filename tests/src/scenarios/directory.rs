@@ -90,6 +90,23 @@ pub async fn a_name_can_be_waited_for<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     Ok(())
 }
 
+/// Waits that have come to their end free what they have held, whether or not the name has appeared: a thousand at once, and again.
+pub async fn waits_for_a_name_end_with_their_time<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    for _ in 0..3 {
+        let waits =
+            (0..1000).map(|_| below.resolve_within::<Desk>("nobody", Duration::from_millis(50)));
+        for waited in soon("all waits", futures_util::future::join_all(waits)).await {
+            assert_eq!(waited, Err(DirectoryError::Unknown("nobody".to_owned())));
+        }
+    }
+    let desk = below.start(Desk::default());
+    let _claim = soon("the name", below.claim("desk", &desk)).await?;
+    assert_eq!(soon("the desk", root.resolve_within::<Desk>("desk", WAIT)).await?, desk);
+    Ok(())
+}
+
 /// Two parts of a mesh had an owner each for one name: when they come together one stands, whichever part came last, the other is told, and
 /// all see the same.
 pub async fn r14_of_two_owners_one_stands_and_the_other_is_told<F: Fabric>(

@@ -85,6 +85,7 @@ macro_rules! conformance {
         $crate::tests_of!($fabric, directory:
             a_name_of_the_mesh_has_one_owner,
             a_name_can_be_waited_for,
+            waits_for_a_name_end_with_their_time,
             r14_of_two_owners_one_stands_and_the_other_is_told,
             a_group_knows_its_members_everywhere,
             a_group_is_sent_to_together_or_by_turns,
