@@ -16,8 +16,8 @@ use std::{
 /// How often the root is killed, unless `FLEET_KILLS` says otherwise.
 const KILLS: u64 = 5;
 
-/// The instants lie in this time, from the start on: a run of the fleet takes most of it.
-const SPAN: Duration = Duration::from_millis(8000);
+/// The instants lie in these times by turns, from the start on: a run of the fleet takes most of the first, and grows in the second.
+const SPANS: [Duration; 2] = [Duration::from_millis(8000), Duration::from_millis(400)];
 
 /// Whoever is left after this is left for good: longer than an orphan may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,7 +66,8 @@ fn m18_a_fleet_whose_root_is_killed_leaves_nothing_behind() {
     println!("FLEET_SEED={first} FLEET_KILLS={kills}");
     let (mut seed, before) = (first, temporary());
     for kill in 0..kills {
-        let after = Duration::from_millis(next(&mut seed) % SPAN.as_millis() as u64);
+        let span = SPANS[kill as usize % SPANS.len()];
+        let after = Duration::from_millis(next(&mut seed) % span.as_millis() as u64);
         let run = format!("fleet-{}-{kill}", std::process::id());
         let mut fleet = Command::new(env!("CARGO_BIN_EXE_fleet"))
             .args(["--on", "local/sudo:nobody/local/local", "--on", "local/local"])

@@ -12,6 +12,9 @@
 //! does, where that can be done (a socket cannot be opened, nor a pipe of another user's; those wait).
 //!
 //! The program lies in the cache under its BLAKE3 hash, and is moved there when it is whole: one that is cut short is never run.
+//!
+//! A launcher may go at any instant: writing to it then raises `PIPE`, and a tool in between may send `HUP` or `TERM`. All of them end in the
+//! clean-up of a shipment that failed.
 
 use std::io::{self, Write};
 
@@ -66,11 +69,12 @@ impl Stage<'_> {
         };
         let Self { hash, mark, .. } = self;
         let script = format!(
-            "(:</dev/stdin)2>&-&&exec</dev/stdin;u=`umask`;umask 077;d=${{XDG_CACHE_HOME:-$HOME/.cache}}/actogen;mkdir -p \"$d\" 2>/dev/null;\
-[ -w \"$d\" ]||d=`mktemp -d /tmp/actogen.XXXXXX`||exit 77;f=$d/{hash};\
+            "(:</dev/stdin)2>&-&&exec</dev/stdin;t=;o=;u=`umask`;umask 077;q(){{ rm -rf \"$t\" $o;rmdir \"$d\";}};trap 'q;exit 77' HUP INT PIPE TERM;\
+d=${{XDG_CACHE_HOME:-$HOME/.cache}}/actogen;mkdir -p \"$d\" 2>/dev/null;\
+[ -w \"$d\" ]||{{ d=`mktemp -d /tmp/actogen.XXXXXX`||exit 77;o=$d;}};f=$d/{hash};\
 [ -x \"$f\" ];s=$?;echo '{mark}' $((1-s)) `uname -sm`;\
-if [ $s = 1 ];then read n&&t=$f.$$&&head -c \"$n\"|gzip -dc>\"$t\"&&chmod 700 \"$t\"&&mv \"$t\" \"$f\"\
-||{{ rm -f \"$t\";rmdir \"$d\";echo '{mark}' -;exit 77;}};echo '{mark}' +;fi;umask $u;{enter}exec env {}",
+if [ $s = 1 ];then t=$f.$$;read n&&head -c \"$n\"|gzip -dc>\"$t\"&&chmod 700 \"$t\"&&mv \"$t\" \"$f\"\
+||{{ q;echo '{mark}' -;exit 77;}};echo '{mark}' +;fi;umask $u;{enter}exec env {}",
             words.join(" ")
         );
         if script.len() > LONGEST {
@@ -160,7 +164,7 @@ mod tests {
             ..stage(&arguments)
         };
         let len = stage.script().unwrap().len();
-        assert!(len <= 720, "it has {len} bytes");
+        assert!(len <= 800, "it has {len} bytes");
     }
 
     /// Runs a first stage with this cache and input; gives its output, its status and what lies in the cache then.
@@ -215,6 +219,59 @@ mod tests {
             let (said, status, names) = run(&stage(&[]), cache.path(), input);
             assert!(said.ends_with("MARK:1234 -\n"), "{said}");
             assert_eq!((status, names), (Some(77), Vec::new()));
+        }
+    }
+
+    /// A shell in a place without a folder for caches, so that it makes one for this program alone; gives that folder once it says that it
+    /// has looked for the program.
+    fn asking(input: Stdio) -> (std::process::Child, std::path::PathBuf) {
+        use std::{collections::HashSet, io::BufRead};
+        let folders = || -> HashSet<_> {
+            let entries = std::fs::read_dir("/tmp").unwrap().map(|entry| entry.unwrap().path());
+            entries.filter(|path| path.to_string_lossy().contains("/actogen.")).collect()
+        };
+        let before = folders();
+        let mut shell = Command::new("sh")
+            .args(["-c", &stage(&[]).script().unwrap()])
+            .env("XDG_CACHE_HOME", "/proc/nowhere")
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufReader::new(shell.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("MARK:1234 0 "), "{line}");
+        let made = folders().into_iter().find(|folder| !before.contains(folder));
+        (shell, made.expect("the shell has made a folder"))
+    }
+
+    #[test]
+    fn m24_a_stage_whose_launcher_has_gone_leaves_nothing() {
+        // Nobody reads what it says: the first word kills a shell that does not see to it.
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        drop(read);
+        let cache = tempfile::tempdir().unwrap();
+        let status = Command::new("sh")
+            .args(["-c", &stage(&[]).script().unwrap()])
+            .env("XDG_CACHE_HOME", cache.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::from(write))
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(77));
+        assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0, "the folder is there");
+    }
+
+    #[test]
+    fn m24_a_stage_that_is_told_to_end_leaves_nothing() {
+        for signal in [rustix::process::Signal::TERM, rustix::process::Signal::HUP] {
+            let (mut shell, folder) = asking(Stdio::piped());
+            let process = rustix::process::Pid::from_child(&shell);
+            rustix::process::kill_process(process, signal).unwrap();
+            assert_eq!(shell.wait().unwrap().code(), Some(77));
+            assert!(!folder.exists());
         }
     }
 
