@@ -1,156 +1,35 @@
 //! The directory of one context: speaks for its own actors to the top of the tree, keeps what it is told of the groups that it holds, and
 //! is itself the top where nobody stands above it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, MessageResult,
     ResponseActFuture, WrapFuture,
 };
 use actogen_runtime::{
-    Ended,
-    core::{Address, ContextId, Handle, Incarnation, policy::Origin},
+    Place,
+    core::{Address, ContextId, Handle, Incarnation, policy::Origin, wire::control::LossKind},
     events::{ContextEvent, ContextEvents},
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use tokio::sync::oneshot;
 
 use super::{
-    top::{DirectoryError, Known, Top, Word, Words, check_name},
-    view::View,
+    asks::{Ask, AskTop, Change, Claim, Hold, Resolve, Said},
+    late::Late,
+    own::Own,
+    top::{DirectoryError, Known, Top, Word, Words},
+    wishes::Wishes,
 };
-use crate::{Inbound, RemoteActor, RemoteMessage, SendError, address::Remote, context::Context};
+use crate::{Inbound, RemoteActor, SendError, address::Remote, context::Context};
 
 /// How soon a word is said again that found no room, and a top asked again that did not answer.
-const AGAIN: Duration = Duration::from_millis(200);
+pub(super) const AGAIN: Duration = Duration::from_millis(200);
 
-/// The most that wait here for one name.
-const MOST_WAITING: usize = 1024;
+/// How long a context that is on its way to another place keeps its names and memberships.
+const MOVES: Duration = Duration::from_secs(5);
 
-/// What the top is asked for, by the context that it is about.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Ask {
-    Claim {
-        name: String,
-        claimant: Known,
-        is_old: bool,
-    },
-    Release {
-        name: String,
-        owner: Address,
-    },
-    Resolve {
-        name: String,
-        wait: bool,
-    },
-    Forget {
-        name: String,
-    },
-    Join {
-        group: String,
-        member: Known,
-    },
-    Leave {
-        group: String,
-        member: Address,
-    },
-    /// The members come as a word, before any change of them.
-    Hold {
-        group: String,
-        kind: String,
-    },
-    LetGo {
-        group: String,
-    },
-}
-
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(
-    name = "actogen.AskDirectory",
-    reply = "Result<Option<Known>, DirectoryError>",
-    crate = crate
-)]
-pub(super) struct AskTop(Ask);
-
-/// What the top says to those whom it concerns.
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.DirectoryWord", crate = crate)]
-pub(super) struct Said(Word);
-
-/// A value that never leaves its context.
-#[derive(Debug)]
-pub(crate) struct Here<T>(pub(crate) T);
-
-impl<T> Serialize for Here<T> {
-    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-        Err(serde::ser::Error::custom("this is for the directory of the same context"))
-    }
-}
-
-impl<'de, T> Deserialize<'de> for Here<T> {
-    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Err(serde::de::Error::custom("this is for the directory of the same context"))
-    }
-}
-
-/// A name for an actor of this context.
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.Claim", reply = "Result<(), DirectoryError>", crate = crate)]
-pub(super) struct Claim {
-    pub(super) name: String,
-    pub(super) claimant: Known,
-    /// Told who has it, when it is lost to another part of the mesh.
-    pub(super) lost: Here<oneshot::Sender<Address>>,
-}
-
-/// Whose a name is, perhaps later.
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.Resolve", reply = "Result<Known, DirectoryError>", crate = crate)]
-pub(super) struct Resolve {
-    pub(super) name: String,
-    /// How long somebody may take to have it; it must be somebody's now where nothing is said.
-    pub(super) within: Option<Duration>,
-    /// There is no other way to ask than from here.
-    pub(super) here: Here<()>,
-}
-
-/// Lets an actor of this context join a group, or leave it; or gives a name up.
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.Change", reply = "Result<(), DirectoryError>", crate = crate)]
-pub(super) struct Change {
-    pub(super) what: Here<What>,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    Join { group: String, member: Known },
-    Leave { group: String, member: Address },
-    Release { name: String, owner: Address },
-}
-
-/// A group to hold.
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.Hold", reply = "Result<Here<Arc<View>>, DirectoryError>", crate = crate)]
-pub(super) struct Hold {
-    pub(super) group: String,
-    pub(super) kind: String,
-    pub(super) here: Here<()>,
-}
-
-struct Claimed {
-    known: Known,
-    lost: Option<oneshot::Sender<Address>>,
-}
-
-type Waiter = oneshot::Sender<Result<Arc<View>, DirectoryError>>;
-
-/// A group that is held here.
-struct Held {
-    view: Arc<View>,
-    kind: String,
-    /// Those who wait for its members; `None` once they are known.
-    waiting: Option<Vec<Waiter>>,
-}
+/// So many that had something and were lost are remembered, to be asked when they come back.
+const MOST_GONE: usize = 4096;
 
 /// The directory of a context.
 #[derive(RemoteActor)]
@@ -161,16 +40,18 @@ struct Held {
     crate = crate
 )]
 pub(super) struct Directory {
-    cx: Context,
+    pub(super) cx: Context,
     events: ContextEvents,
-    above: Option<ContextId>,
+    pub(super) above: Option<ContextId>,
     top: Top,
-    claims: BTreeMap<String, Claimed>,
-    joined: BTreeMap<(String, Address), Known>,
-    held: BTreeMap<String, Held>,
-    waiting: BTreeMap<String, Vec<oneshot::Sender<Known>>>,
+    /// What actors of this context have.
+    pub(super) own: Own,
+    /// What somebody here wants to know.
+    pub(super) wishes: Wishes,
     /// Words for which there was no room.
-    unsaid: Words,
+    late: Late,
+    /// Those who had something here and were lost: perhaps it is only the way to them that was.
+    gone: BTreeSet<ContextId>,
 }
 
 impl Directory {
@@ -180,11 +61,10 @@ impl Directory {
             above: cx.family().ancestors.last().copied(),
             cx,
             top: Top::default(),
-            claims: BTreeMap::new(),
-            joined: BTreeMap::new(),
-            held: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            unsaid: Words::new(),
+            own: Own::default(),
+            wishes: Wishes::default(),
+            late: Late::default(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -197,7 +77,7 @@ impl Directory {
     }
 
     /// What has happened to the tree comes before what is said next: a word from a context that has come back follows its loss.
-    fn catch_up(&mut self, ctx: &mut ActixContext<Self>) {
+    pub(super) fn catch_up(&mut self, ctx: &mut ActixContext<Self>) {
         while let Some(event) = self.events.try_next() {
             self.notice(event, ctx);
         }
@@ -205,21 +85,33 @@ impl Directory {
 
     fn notice(&mut self, event: Result<ContextEvent, u64>, ctx: &mut ActixContext<Self>) {
         match event {
+            Ok(ContextEvent::Up { context, incarnation }) => self.rejoin(context, incarnation, ctx),
+            Ok(ContextEvent::Down { context, loss }) if loss.kind == LossKind::Moved => {
+                // It comes back by another way, as a rule in a moment, and is what it was.
+                ctx.run_later(MOVES, move |me, ctx| {
+                    if me.cx.place_of(context).is_none() {
+                        me.lose(context, ctx);
+                    }
+                });
+            }
             Ok(ContextEvent::Down { context, .. }) => self.lose(context, ctx),
             Ok(ContextEvent::Moved { ancestors, .. }) => {
                 self.above = ancestors.last().copied();
                 if self.above.is_some() {
                     // Whoever was below this one is below that one now, and says so himself.
                     self.top = Top::default();
+                    self.late = Late::default();
+                    self.gone.clear();
                 }
                 self.speak_anew(ctx);
             }
             Ok(_) => {}
             Err(_) => {
-                // Some events are lost: whoever cannot be reached now was one of theirs.
+                // Some events are lost: whoever cannot be reached now was one of theirs, and others may have moved.
                 for context in self.top.contexts() {
-                    if self.cx.place_of(context).is_none() {
-                        self.lose(context, ctx);
+                    match self.cx.place_of(context) {
+                        Some(place) => self.rejoin(context, place.incarnation, ctx),
+                        None => self.lose(context, ctx),
                     }
                 }
                 self.above = self.cx.family().ancestors.last().copied();
@@ -230,70 +122,75 @@ impl Directory {
 
     fn lose(&mut self, context: ContextId, ctx: &mut ActixContext<Self>) {
         let mut words = Words::new();
+        self.late.forget(context);
+        if self.top.knows(context) && self.gone.len() < MOST_GONE {
+            self.gone.insert(context);
+        }
         self.top.lose(context, &mut words);
+        self.say(words, ctx);
+    }
+
+    /// A context stands, perhaps at another place than before. Words of both sides may be lost with the old way.
+    fn rejoin(&mut self, context: ContextId, life: Incarnation, ctx: &mut ActixContext<Self>) {
+        let is_known = self.gone.remove(&context) || self.top.knows(context);
+        if context == self.cx.id() || !is_known {
+            return;
+        }
+        let mut words = Words::new();
+        self.top.meet(context, life, &mut words);
+        self.top.part(context);
+        words.push((context, Word::SayAnew));
         self.say(words, ctx);
     }
 
     /// Says to the present top all that this context has to say.
     fn speak_anew(&self, ctx: &mut ActixContext<Self>) {
-        let claims = self.claims.iter().map(|(name, Claimed { known, .. })| Ask::Claim {
-            name: name.clone(),
-            claimant: known.clone(),
-            is_old: true,
-        });
-        let joins = self
-            .joined
-            .iter()
-            .map(|((group, _), member)| Ask::Join { group: group.clone(), member: member.clone() });
-        let holds = self
-            .held
-            .iter()
-            .map(|(group, held)| Ask::Hold { group: group.clone(), kind: held.kind.clone() });
-        let waits = self.waiting.keys().map(|name| Ask::Resolve { name: name.clone(), wait: true });
-        for ask in claims.chain(joins).chain(holds).chain(waits).collect::<Vec<_>>() {
-            self.repeat(ask, self.above, ctx);
+        let own = self.own.asks().chain(self.wishes.asks());
+        for ask in own.collect::<Vec<_>>() {
+            self.repeat(ask, ctx);
         }
     }
 
-    /// Asks the top until it answers, or is the top no more.
-    fn repeat(&self, ask: Ask, above: Option<ContextId>, ctx: &mut ActixContext<Self>) {
-        let asked = self.ask(ask.clone());
-        ctx.spawn(asked.map(move |answer, me: &mut Self, ctx| match (answer, ask) {
-            (Ok(Some(known)), Ask::Resolve { name, .. }) => me.appeared(&name, &known),
-            (Err(DirectoryError::Taken { owner, .. }), Ask::Claim { name, claimant, .. }) => {
-                me.lost(&name, claimant.address, owner);
+    /// Asks the top until it answers, or is the top no more, or the answer is wanted no more.
+    pub(super) fn repeat(&self, ask: Ask, ctx: &mut ActixContext<Self>) {
+        let (asked, above) = (self.ask(ask.clone()), self.above);
+        ctx.spawn(asked.map(move |answer, me: &mut Self, ctx| {
+            if let (Ok(Some(known)), Ask::Resolve { name, .. }) = (&answer, &ask) {
+                return me.wishes.appeared(name, known);
             }
-            (Err(DirectoryError::Dead(_)), ask) if me.above == above => {
-                ctx.run_later(AGAIN, move |me, ctx| {
-                    if me.above == above && me.means(&ask) {
-                        me.repeat(ask, above, ctx);
-                    }
-                });
+            let Err(error) = answer else { return };
+            if me.above != above {
+                // The new top has been asked everything that still counts.
+                return;
             }
-            (Err(error), ask) => {
-                tracing::warn!(context = %me.cx.id(), ?ask, "the directory refuses: {error}");
+            match (error, ask) {
+                (DirectoryError::Taken { owner, .. }, Ask::Claim { name, claimant, .. }) => {
+                    me.lost(&name, claimant.address, owner, ctx);
+                }
+                (DirectoryError::Dead(_), ask) => {
+                    ctx.run_later(AGAIN, move |me, ctx| {
+                        if me.above == above && me.means(&ask) {
+                            me.repeat(ask, ctx);
+                        }
+                    });
+                }
+                (error, ask) => {
+                    tracing::warn!(context = %me.cx.id(), ?ask, "the directory refuses: {error}");
+                }
             }
-            (Ok(_), _) => {}
         }));
     }
 
     /// Whether what was asked for is still wanted.
     fn means(&self, ask: &Ask) -> bool {
-        match ask {
-            Ask::Claim { name, claimant, .. } => {
-                self.claims.get(name).is_some_and(|claim| claim.known == *claimant)
-            }
-            Ask::Join { group, member } => {
-                self.joined.contains_key(&(group.clone(), member.address))
-            }
-            Ask::Hold { group, .. } => self.held.contains_key(group),
-            Ask::Resolve { name, .. } => self.waiting.contains_key(name),
-            _ => true,
-        }
+        self.own.mean(ask) && self.wishes.mean(ask)
     }
 
     /// Asks the top, which may be here.
-    fn ask(&self, ask: Ask) -> ResponseActFuture<Self, Result<Option<Known>, DirectoryError>> {
+    pub(super) fn ask(
+        &self,
+        ask: Ask,
+    ) -> ResponseActFuture<Self, Result<Option<Known>, DirectoryError>> {
         let top = self.of(self.above.unwrap_or(self.cx.id()));
         let asking = async move { top.send(AskTop(ask)).await };
         Box::pin(asking.into_actor(self).map(|answer, _, _| match answer {
@@ -302,16 +199,18 @@ impl Directory {
         }))
     }
 
+    /// What the top answers to one that asks from there.
     fn answer(
         &mut self,
-        asker: ContextId,
+        asker: Place,
         ask: Ask,
         words: &mut Words,
     ) -> Result<Option<Known>, DirectoryError> {
-        let speaks_for = |address: Address| match address.context == asker {
-            true => Ok(()),
-            false => Err(DirectoryError::NotHere(address)),
+        let speaks_for = |address: Address| {
+            let place = Place { context: address.context, incarnation: address.incarnation };
+            if place == asker { Ok(()) } else { Err(DirectoryError::NotHere(address)) }
         };
+        let asker = asker.context;
         match ask {
             Ask::Claim { name, claimant, is_old } => {
                 speaks_for(claimant.address)?;
@@ -322,8 +221,7 @@ impl Directory {
                 self.top.release(&name, owner);
             }
             Ask::Resolve { name, wait } => {
-                check_name(&name)?;
-                return Ok(self.top.resolve(&name, wait.then_some(asker)));
+                return self.top.resolve(&name, wait.then_some(asker));
             }
             Ask::Forget { name } => self.top.forget_waiter(&name, asker),
             Ask::Join { group, member } => {
@@ -342,120 +240,39 @@ impl Directory {
 
     /// Says words to those whom they concern, in their order.
     fn say(&mut self, words: Words, ctx: &mut ActixContext<Self>) {
-        let had_unsaid = !self.unsaid.is_empty();
+        let was_late = !self.late.is_empty();
         for (to, word) in words {
             if to == self.cx.id() {
-                self.hear(word);
-            } else if self.unsaid.iter().any(|(behind, _)| *behind == to) {
-                self.unsaid.push((to, word));
-            } else if let Err(error) = self.of(to).try_send(Said(word.clone()))
-                && matches!(error, SendError::Full(_))
-            {
-                self.unsaid.push((to, word));
+                self.hear(word, ctx);
+            } else if self.late.concerns(to) {
+                self.late.add(to, word);
+            } else if let Err(SendError::Full(Said(word))) = self.of(to).try_send(Said(word)) {
+                self.late.add(to, word);
             }
+            // Where there is no way, that is told by an event.
         }
-        if !had_unsaid && !self.unsaid.is_empty() {
+        if !was_late && !self.late.is_empty() {
             ctx.run_later(AGAIN, |me, ctx| {
-                let unsaid = std::mem::take(&mut me.unsaid);
-                me.say(unsaid, ctx);
+                let late = me.late.take(&me.top);
+                me.say(late, ctx);
             });
         }
     }
 
-    fn hear(&mut self, word: Word) {
+    fn hear(&mut self, word: Word, ctx: &mut ActixContext<Self>) {
         match word {
-            Word::Lost { name, loser, owner } => self.lost(&name, loser, owner),
-            Word::Whole { group, members } => {
-                let Some(held) = self.held.get_mut(&group) else { return };
-                held.view.replace(members);
-                for waiter in held.waiting.take().unwrap_or_default() {
-                    // Whoever has given up waiting needs no word.
-                    let _ = waiter.send(Ok(held.view.clone()));
-                }
-            }
-            Word::Changed { group, joined, left } => {
-                if let Some(held) = self.held.get(&group) {
-                    held.view.change(joined, &left);
-                }
-            }
-            Word::Appeared { name, owner } => self.appeared(&name, &owner),
+            Word::Lost { name, loser, owner } => self.lost(&name, loser, owner, ctx),
+            Word::Whole { group, members } => self.wishes.whole(&group, &members),
+            Word::Changed { group, joined, left } => self.wishes.changed(&group, &joined, &left),
+            Word::Appeared { name, owner } => self.wishes.appeared(&name, &owner),
+            Word::SayAnew => self.speak_anew(ctx),
         }
-    }
-
-    fn lost(&mut self, name: &str, loser: Address, owner: Address) {
-        if self.claims.get(name).is_some_and(|claim| claim.known.address == loser)
-            && let Some(claim) = self.claims.remove(name)
-        {
-            tracing::warn!(context = %self.cx.id(), name, %owner, "a name is lost to another part of the mesh");
-            claim.lost.map(|lost| lost.send(owner));
-        }
-    }
-
-    fn appeared(&mut self, name: &str, known: &Known) {
-        for waiter in self.waiting.remove(name).unwrap_or_default() {
-            let _ = waiter.send(known.clone());
-        }
-    }
-
-    /// Hears of the end of an actor that has a name here or is in a group.
-    fn watch(&self, actor: Address, ctx: &mut ActixContext<Self>) {
-        let watch = self.cx.watch_address(actor).into_actor(self);
-        ctx.spawn(watch.map(move |_: Ended, me, ctx| me.actor_ended(actor, ctx)));
-    }
-
-    fn actor_ended(&mut self, actor: Address, ctx: &mut ActixContext<Self>) {
-        let is_its = |claim: &Claimed| claim.known.address == actor;
-        let names: Vec<_> =
-            self.claims.iter().filter(|(_, c)| is_its(c)).map(|(name, _)| name.clone()).collect();
-        for name in names {
-            self.claims.remove(&name);
-            self.repeat(Ask::Release { name, owner: actor }, self.above, ctx);
-        }
-        let groups: Vec<_> =
-            self.joined.keys().filter(|(_, member)| *member == actor).cloned().collect();
-        for key in groups {
-            self.joined.remove(&key);
-            self.repeat(Ask::Leave { group: key.0, member: actor }, self.above, ctx);
-        }
-    }
-
-    fn is_known(&self, actor: Address) -> bool {
-        self.claims.values().any(|claim| claim.known.address == actor)
-            || self.joined.keys().any(|(_, member)| *member == actor)
-    }
-
-    /// What only an actor of this context may be given.
-    fn check_actor(&self, actor: Address) -> Result<(), DirectoryError> {
-        if actor.context != self.cx.id() {
-            return Err(DirectoryError::NotHere(actor));
-        }
-        if self.cx.mailbox(actor.handle).is_none() {
-            let how = self.cx.stopped(actor.handle);
-            let how = how.map_or_else(|| "it never was".to_owned(), |reason| reason.to_string());
-            return Err(DirectoryError::Ended(how));
-        }
-        Ok(())
     }
 
     /// Lets go of groups that nobody holds here any more, and of names that nobody waits for.
-    fn tidy(&mut self, ctx: &mut ActixContext<Self>) {
-        let mut forgotten = Vec::new();
-        self.waiting.retain(|name, waiters| {
-            waiters.retain(|waiter| !waiter.is_closed());
-            if waiters.is_empty() {
-                forgotten.push(name.clone());
-            }
-            !waiters.is_empty()
-        });
-        for name in forgotten {
-            self.repeat(Ask::Forget { name }, self.above, ctx);
-        }
-        let unheld = |held: &Held| held.waiting.is_none() && Arc::strong_count(&held.view) == 1;
-        let groups: Vec<_> =
-            self.held.iter().filter(|(_, held)| unheld(held)).map(|(g, _)| g.clone()).collect();
-        for group in groups {
-            self.held.remove(&group);
-            self.repeat(Ask::LetGo { group }, self.above, ctx);
+    pub(super) fn tidy(&mut self, ctx: &mut ActixContext<Self>) {
+        for ask in self.wishes.tidy() {
+            self.repeat(ask, ctx);
         }
     }
 }
@@ -496,8 +313,15 @@ impl Handler<Inbound<AskTop>> for Directory {
             let above = "there is another context above this one now".to_owned();
             return MessageResult(Err(DirectoryError::Dead(above)));
         }
+        let Some(asker) = self.cx.place_of(source) else {
+            return MessageResult(Err(DirectoryError::Dead(format!(
+                "there is no way to {source}"
+            ))));
+        };
         let mut words = Words::new();
-        let answer = self.answer(source, ask, &mut words);
+        self.top.meet(source, asker.incarnation, &mut words);
+        let answer = self.answer(asker, ask, &mut words);
+        self.top.part(source);
         self.say(words, ctx);
         MessageResult(answer)
     }
@@ -509,137 +333,8 @@ impl Handler<Inbound<Said>> for Directory {
     fn handle(&mut self, said: Inbound<Said>, ctx: &mut ActixContext<Self>) {
         self.catch_up(ctx);
         if Some(said.origin.source) == self.above {
-            self.hear(said.message.0);
+            self.hear(said.message.0, ctx);
         }
         self.tidy(ctx);
-    }
-}
-
-impl Handler<Claim> for Directory {
-    type Result = ResponseActFuture<Self, Result<(), DirectoryError>>;
-
-    fn handle(&mut self, claim: Claim, ctx: &mut ActixContext<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        let Claim { name, claimant, lost: Here(lost) } = claim;
-        if let Err(error) = self.check_actor(claimant.address) {
-            return Box::pin(async move { Err(error) }.into_actor(self));
-        }
-        let asked = Ask::Claim { name: name.clone(), claimant: claimant.clone(), is_old: false };
-        Box::pin(self.ask(asked).map(move |answer, me, ctx| {
-            answer?;
-            if !me.is_known(claimant.address) {
-                me.watch(claimant.address, ctx);
-            }
-            me.claims.insert(name, Claimed { known: claimant, lost: Some(lost) });
-            Ok(())
-        }))
-    }
-}
-
-impl Handler<Resolve> for Directory {
-    type Result = ResponseActFuture<Self, Result<Known, DirectoryError>>;
-
-    fn handle(&mut self, resolve: Resolve, ctx: &mut ActixContext<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        let Resolve { name, within, .. } = resolve;
-        let Some(within) = within else {
-            let asked = self.ask(Ask::Resolve { name: name.clone(), wait: false });
-            return Box::pin(asked.map(|answer, _, _| {
-                answer.and_then(|known| known.ok_or(DirectoryError::Unknown(name)))
-            }));
-        };
-        self.tidy(ctx);
-        let waiting = self.waiting.entry(name.clone()).or_default();
-        if waiting.len() >= MOST_WAITING {
-            return Box::pin(async { Err(DirectoryError::Full) }.into_actor(self));
-        }
-        let (waiter, appears) = oneshot::channel();
-        waiting.push(waiter);
-        self.repeat(Ask::Resolve { name: name.clone(), wait: true }, self.above, ctx);
-        // An answer under way stands until it is there, whether or not somebody still waits for it: so it ends with the asker's time. The next
-        // one who asks, or is told, finds the closed channel.
-        let appears = async move {
-            match tokio::time::timeout(within, appears).await {
-                Ok(Ok(known)) => Ok(known),
-                Ok(Err(_)) | Err(_) => Err(DirectoryError::Unknown(name)),
-            }
-        };
-        Box::pin(appears.into_actor(self))
-    }
-}
-
-impl Handler<Change> for Directory {
-    type Result = ResponseActFuture<Self, Result<(), DirectoryError>>;
-
-    fn handle(&mut self, change: Change, ctx: &mut ActixContext<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        let ask = match change.what.0 {
-            What::Join { group, member } => {
-                if let Err(error) = self.check_actor(member.address) {
-                    return Box::pin(async move { Err(error) }.into_actor(self));
-                }
-                let ask = Ask::Join { group: group.clone(), member: member.clone() };
-                return Box::pin(self.ask(ask).map(move |answer, me, ctx| {
-                    answer?;
-                    if !me.is_known(member.address) {
-                        me.watch(member.address, ctx);
-                    }
-                    me.joined.insert((group, member.address), member);
-                    Ok(())
-                }));
-            }
-            What::Leave { group, member } => {
-                self.joined.remove(&(group.clone(), member));
-                Ask::Leave { group, member }
-            }
-            What::Release { name, owner } => {
-                let is_its = |claim: &Claimed| claim.known.address == owner;
-                if self.claims.get(&name).is_some_and(is_its) {
-                    self.claims.remove(&name);
-                }
-                Ask::Release { name, owner }
-            }
-        };
-        Box::pin(self.ask(ask).map(|answer, _, _| answer.map(drop)))
-    }
-}
-
-impl Handler<Hold> for Directory {
-    type Result = ResponseActFuture<Self, Result<Here<Arc<View>>, DirectoryError>>;
-
-    fn handle(&mut self, hold: Hold, ctx: &mut ActixContext<Self>) -> Self::Result {
-        self.catch_up(ctx);
-        self.tidy(ctx);
-        let Hold { group, kind, .. } = hold;
-        let (waiter, known) = oneshot::channel();
-        let is_new = !self.held.contains_key(&group);
-        let held = self.held.entry(group.clone()).or_insert_with(|| Held {
-            view: Arc::default(),
-            kind: kind.clone(),
-            waiting: Some(Vec::new()),
-        });
-        if held.kind != kind {
-            let error =
-                DirectoryError::OtherKind { name: group, kind: held.kind.clone(), asked: kind };
-            return Box::pin(async move { Err(error) }.into_actor(self));
-        }
-        match &mut held.waiting {
-            Some(waiting) => waiting.push(waiter),
-            None => drop(waiter.send(Ok(held.view.clone()))),
-        }
-        if is_new {
-            let asked = self.ask(Ask::Hold { group: group.clone(), kind });
-            ctx.spawn(asked.map(move |answer, me: &mut Self, _| {
-                let Err(error) = answer else { return };
-                let held = me.held.remove(&group);
-                for waiter in held.and_then(|held| held.waiting).unwrap_or_default() {
-                    let _ = waiter.send(Err(error.clone()));
-                }
-            }));
-        }
-        let gone = || DirectoryError::Dead("the directory has ended".to_owned());
-        Box::pin(
-            async move { known.await.unwrap_or_else(|_| Err(gone())).map(Here) }.into_actor(self),
-        )
     }
 }

@@ -13,7 +13,7 @@ use actix::Message;
 use tokio::sync::broadcast;
 
 use super::{
-    actor::{Here, Hold, What},
+    asks::{Here, Hold, What},
     dead,
     top::{DirectoryError, Known},
     view::{Choice, GroupEvent, Outstanding, View},

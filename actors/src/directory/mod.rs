@@ -7,6 +7,8 @@
 //! | `top` | what the context at the top of the tree keeps: a pure machine |
 //! | `view` | what a context knows of a group that it holds |
 //! | `actor` | the directory of each context, between those |
+//! | `own`, `wishes` | what it has to say for actors here, and what somebody here wants to know |
+//! | `asks`, `late` | what directories say to each other, and what found no room on the way |
 //!
 //! ```text
 //!   claim, join, hold ──> directory here ── Ask ──> directory at the top of the tree: `Top`
@@ -18,9 +20,13 @@
 //! rule that both parts would apply alike, and the other is told.
 
 mod actor;
+mod asks;
 mod group;
+mod late;
+mod own;
 mod top;
 mod view;
+mod wishes;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -33,9 +39,10 @@ use actogen_runtime::{
 };
 use tokio::sync::oneshot;
 
-pub(crate) use self::actor::Here;
+pub(crate) use self::asks::Here;
 use self::{
-    actor::{Change, Directory, Resolve, What},
+    actor::Directory,
+    asks::{Change, Resolve, What},
     top::Known,
 };
 pub use self::{
@@ -66,10 +73,10 @@ impl Claim {
         (&mut self.lost).await.ok()
     }
 
-    /// Gives the name up.
+    /// Gives the name up, in any case.
     ///
     /// # Errors
-    /// [`DirectoryError::Dead`] when the top of the tree could not be asked.
+    /// [`DirectoryError::Dead`] when the top of the tree could not be told; it is told later.
     pub async fn release(self) -> Result<(), DirectoryError> {
         let Self { context, name, owner, .. } = self;
         context.change(What::Release { name, owner }).await
@@ -90,7 +97,7 @@ impl Context {
         let (told, lost) = oneshot::channel();
         let owner = actor.address();
         let claimant = Known { address: owner, kind: A::NAME.to_owned() };
-        let claim = actor::Claim { name: name.to_owned(), claimant, lost: Here(told) };
+        let claim = asks::Claim { name: name.to_owned(), claimant, lost: Here(told) };
         self.directory().send(claim).await.map_err(dead)??;
         Ok(Claim { context: self.clone(), name: name.to_owned(), owner, lost })
     }

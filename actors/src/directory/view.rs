@@ -1,15 +1,13 @@
 //! What a context knows of a group that it holds, and which member it chooses.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
 };
 
 use actogen_runtime::core::Address;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
-
-use super::top::Known;
 
 /// How many changes a listener may lag behind.
 const BACKLOG: usize = 4096;
@@ -46,7 +44,7 @@ pub(crate) struct View {
 
 #[derive(Debug, Default)]
 struct State {
-    members: BTreeMap<Address, Known>,
+    members: BTreeSet<Address>,
     /// Whose turn it was last.
     last: Option<Address>,
     outstanding: HashMap<Address, usize>,
@@ -60,7 +58,7 @@ impl Default for View {
 
 impl View {
     pub(super) fn members(&self) -> Vec<Address> {
-        self.state.lock().members.keys().copied().collect()
+        self.state.lock().members.iter().copied().collect()
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<GroupEvent> {
@@ -68,24 +66,23 @@ impl View {
     }
 
     /// Takes these members for all; tells what that changes.
-    pub(super) fn replace(&self, members: Vec<Known>) {
-        let is_in = |address: &Address| members.iter().any(|known| known.address == *address);
-        let left: Vec<_> = self.members().into_iter().filter(|address| !is_in(address)).collect();
+    pub(super) fn replace(&self, members: &[Address]) {
+        let all: BTreeSet<_> = members.iter().collect();
+        let left: Vec<_> = self.members().into_iter().filter(|one| !all.contains(one)).collect();
         self.change(members, &left);
     }
 
-    pub(super) fn change(&self, joined: Vec<Known>, left: &[Address]) {
+    pub(super) fn change(&self, joined: &[Address], left: &[Address]) {
         let mut state = self.state.lock();
         // Nobody need listen.
         for address in left {
-            if state.members.remove(address).is_some() {
+            if state.members.remove(address) {
                 let _ = self.events.send(GroupEvent::Left(*address));
             }
         }
-        for known in joined {
-            let address = known.address;
-            if state.members.insert(address, known).is_none() {
-                let _ = self.events.send(GroupEvent::Joined(address));
+        for address in joined {
+            if state.members.insert(*address) {
+                let _ = self.events.send(GroupEvent::Joined(*address));
             }
         }
     }
@@ -94,13 +91,12 @@ impl View {
     pub(super) fn choose(&self, choice: Choice<'_>, chance: u64) -> Option<Address> {
         let mut state = self.state.lock();
         let State { members, last, outstanding } = &mut *state;
-        let nth = |n: usize| members.keys().nth(n).copied();
+        let nth = |n: usize| members.iter().nth(n).copied();
         match choice {
             Choice::RoundRobin => {
                 use std::ops::Bound::{Excluded, Unbounded};
-                let behind = last.and_then(|last| {
-                    members.range((Excluded(last), Unbounded)).next().map(|(next, _)| *next)
-                });
+                let behind = last
+                    .and_then(|last| members.range((Excluded(last), Unbounded)).next().copied());
                 *last = behind.or_else(|| nth(0));
                 *last
             }
@@ -109,11 +105,11 @@ impl View {
             Choice::LeastOutstanding => {
                 let load = |address: &Address| outstanding.get(address).copied().unwrap_or(0);
                 members
-                    .keys()
+                    .iter()
                     .min_by_key(|address| (load(address), rank(&chance.to_le_bytes(), address)))
                     .copied()
             }
-            Choice::ByKey(key) => members.keys().max_by_key(|address| rank(key, address)).copied(),
+            Choice::ByKey(key) => members.iter().max_by_key(|address| rank(key, address)).copied(),
         }
     }
 
@@ -161,15 +157,14 @@ mod tests {
 
     use super::*;
 
-    fn member(context: u64) -> Known {
+    fn member(context: u64) -> Address {
         let incarnation = Incarnation::new(1, context);
-        let address = Address { context: ContextId(context), handle: Handle(1000), incarnation };
-        Known { address, kind: "k".into() }
+        Address { context: ContextId(context), handle: Handle(1000), incarnation }
     }
 
     fn view(members: u64) -> Arc<View> {
         let view = Arc::<View>::default();
-        view.replace((0..members).map(member).collect());
+        view.replace(&(0..members).map(member).collect::<Vec<_>>());
         view
     }
 
@@ -178,7 +173,7 @@ mod tests {
         let view = view(3);
         let next = || view.choose(Choice::RoundRobin, 0).unwrap().context.0;
         assert_eq!([next(), next(), next(), next()], [0, 1, 2, 0]);
-        view.change(vec![member(9)], &[member(1).address]);
+        view.change(&[member(9)], &[member(1)]);
         assert_eq!([next(), next(), next()], [2, 9, 0]);
         assert_eq!(self::view(0).choose(Choice::RoundRobin, 0), None);
     }
@@ -195,7 +190,7 @@ mod tests {
             let share = before.iter().filter(|&&member| member == of).count();
             assert!((50..200).contains(&share), "{of} has {share}");
         }
-        view.change(Vec::new(), &[member(3).address]);
+        view.change(&[], &[member(3)]);
         for (before, after) in before.iter().zip(chosen()) {
             assert_eq!(*before != after, *before == 3);
         }
@@ -204,9 +199,9 @@ mod tests {
     #[test]
     fn the_least_busy_is_chosen() {
         let view = view(3);
-        let busy = [view.begin(member(0).address), view.begin(member(2).address)];
+        let busy = [view.begin(member(0)), view.begin(member(2))];
         for chance in 0..10 {
-            assert_eq!(view.choose(Choice::LeastOutstanding, chance), Some(member(1).address));
+            assert_eq!(view.choose(Choice::LeastOutstanding, chance), Some(member(1)));
         }
         drop(busy);
         let chosen: std::collections::BTreeSet<_> =
@@ -219,10 +214,10 @@ mod tests {
     fn listeners_hear_of_each_change_once() {
         let view = view(2);
         let mut events = view.subscribe();
-        view.replace(vec![member(1), member(2)]);
-        view.change(vec![member(2)], &[member(0).address]);
-        assert_eq!(events.try_recv(), Ok(GroupEvent::Left(member(0).address)));
-        assert_eq!(events.try_recv(), Ok(GroupEvent::Joined(member(2).address)));
+        view.replace(&[member(1), member(2)]);
+        view.change(&[member(2)], &[member(0)]);
+        assert_eq!(events.try_recv(), Ok(GroupEvent::Left(member(0))));
+        assert_eq!(events.try_recv(), Ok(GroupEvent::Joined(member(2))));
         assert!(events.try_recv().is_err());
     }
 }

@@ -1,6 +1,10 @@
 //! The actor of each context that drives its [`Hub`]: hears its neighbours, and hands on what is published.
 
-use std::{collections::BTreeMap, sync::Weak, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Weak,
+    time::Duration,
+};
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, WrapFuture};
 use actogen_runtime::{
@@ -24,6 +28,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// The most patterns in one word.
 const PATTERNS: usize = 1000;
+
+/// So many words may wait for room on the way to one neighbour; when there are more, all is said anew instead.
+const MOST_LATE: usize = 256;
 
 /// What is wanted on the sender's side.
 #[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
@@ -83,7 +90,7 @@ pub(super) struct Topics {
     parent: Option<ContextId>,
     subscriptions: BTreeMap<u64, To>,
     /// What neighbours could not be told yet, in order.
-    unsaid: Vec<(ContextId, Interest)>,
+    late: BTreeMap<ContextId, VecDeque<Interest>>,
 }
 
 impl Topics {
@@ -94,7 +101,7 @@ impl Topics {
             hub: Hub::default(),
             parent: None,
             subscriptions: BTreeMap::new(),
-            unsaid: Vec::new(),
+            late: BTreeMap::new(),
         }
     }
 
@@ -117,15 +124,18 @@ impl Topics {
                 Ok(ContextEvent::Moved { .. }) => self.find_parent(&mut news),
                 // Some are lost: all links are looked at.
                 Err(_) => {
-                    for neighbour in self.hub.neighbours() {
-                        self.hub.link_down(neighbour, &mut news);
-                    }
-                    for context in self.cx.descendants() {
-                        if self.cx.next_hop(context) == Some(context) {
-                            self.hub.link_up(context, &mut news);
+                    let is_child =
+                        |context: &ContextId| self.cx.next_hop(*context) == Some(*context);
+                    let children: Vec<_> =
+                        self.cx.descendants().into_iter().filter(is_child).collect();
+                    for gone in self.hub.neighbours() {
+                        if !children.contains(&gone) && self.parent != Some(gone) {
+                            self.hub.link_down(gone, &mut news);
                         }
                     }
-                    self.parent = None;
+                    for child in children {
+                        self.hub.link_up(child, &mut news);
+                    }
                     self.find_parent(&mut news);
                 }
                 Ok(_) => {}
@@ -134,46 +144,64 @@ impl Topics {
         }
     }
 
+    /// Looks who stands above. It may be the same one by another link.
     fn find_parent(&mut self, news: &mut News) {
-        if let Some(before) = self.parent.take() {
+        let parent = self.cx.family().ancestors.first().copied();
+        if let Some(before) = self.parent
+            && parent != Some(before)
+        {
             self.hub.link_down(before, news);
         }
-        self.parent = self.cx.family().ancestors.first().copied();
-        if let Some(parent) = self.parent {
+        self.parent = parent;
+        if let Some(parent) = parent {
             self.hub.link_up(parent, news);
         }
     }
 
     fn tell(&mut self, news: News, ctx: &mut ActixContext<Self>) {
-        let had_unsaid = !self.unsaid.is_empty();
-        for (neighbour, interest) in news {
-            if interest.is_anew() {
-                self.unsaid.retain(|(other, _)| *other != neighbour);
+        let was_late = !self.late.is_empty();
+        for (neighbour, mut interest) in news {
+            let late = self.late.entry(neighbour).or_default();
+            if interest.anew {
+                interest.asks |= late.iter().any(|late| late.asks);
+                late.clear();
             }
-            let parts = interest.into_parts(PATTERNS);
-            self.unsaid.extend(parts.into_iter().map(|part| (neighbour, part)));
+            late.extend(interest.into_parts(PATTERNS));
         }
-        let mut full = std::collections::BTreeSet::new();
-        for (neighbour, interest) in std::mem::take(&mut self.unsaid) {
-            if full.contains(&neighbour) {
-                self.unsaid.push((neighbour, interest));
-            } else if let Err(SendError::Full(Wanted(interest))) =
-                self.at(neighbour).try_send(Wanted(interest))
-            {
+        self.tell_late();
+        if !was_late && !self.late.is_empty() {
+            ctx.run_later(AGAIN, Self::tell_again);
+        }
+    }
+
+    fn tell_late(&mut self) {
+        for (neighbour, mut late) in std::mem::take(&mut self.late) {
+            while let Some(interest) = late.pop_front() {
                 // Where the link is lost, that is told by an event.
-                full.insert(neighbour);
-                self.unsaid.push((neighbour, interest));
+                if let Err(SendError::Full(Wanted(interest))) =
+                    self.at(neighbour).try_send(Wanted(interest))
+                {
+                    late.push_front(interest);
+                    break;
+                }
             }
-        }
-        if !had_unsaid && !self.unsaid.is_empty() {
-            ctx.run_later(AGAIN, |me, ctx| me.tell_again(ctx));
+            if late.len() > MOST_LATE {
+                let mut news = News::new();
+                self.hub.tell_all(neighbour, &mut news);
+                let asks = late.iter().any(|late| late.asks);
+                let all = news.into_values().map(|all| Interest { asks, ..all });
+                late = all.flat_map(|all| all.into_parts(PATTERNS)).collect();
+            }
+            if !late.is_empty() {
+                self.late.insert(neighbour, late);
+            }
         }
     }
 
     fn tell_again(&mut self, ctx: &mut ActixContext<Self>) {
-        self.tell(News::new(), ctx);
-        if !self.unsaid.is_empty() {
-            ctx.run_later(AGAIN, |me, ctx| me.tell_again(ctx));
+        self.tell_late();
+        if !self.late.is_empty() {
+            ctx.run_later(AGAIN, Self::tell_again);
         }
     }
 

@@ -13,6 +13,9 @@ use super::pattern::{Trie, check_pattern};
 /// The most patterns that one neighbour may want; more are not taken.
 pub(super) const MOST_PATTERNS: usize = 100_000;
 
+/// So many are remembered that have said something before word of their link has come.
+const MOST_EARLY: usize = 1000;
+
 /// Who wants a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Who {
@@ -27,31 +30,31 @@ pub(super) enum Who {
 pub(crate) struct Interest {
     /// Nothing of what was said before holds.
     pub(super) anew: bool,
-    pub(super) wanted: Vec<String>,
-    pub(super) unwanted: Vec<String>,
+    /// Nor is anything known here of what the other has said: he shall say all anew.
+    pub(super) asks: bool,
+    pub(super) wanted: BTreeSet<String>,
+    pub(super) unwanted: BTreeSet<String>,
 }
 
 impl Interest {
-    pub(super) fn is_anew(&self) -> bool {
-        self.anew
-    }
-
     /// Cuts it into words of so many patterns at most, to be said in this order.
     pub(super) fn into_parts(self, most: usize) -> Vec<Self> {
-        let Self { anew, wanted, unwanted } = self;
-        let mut parts: Vec<_> = unwanted
-            .chunks(most)
-            .map(|unwanted| Self { unwanted: unwanted.to_vec(), ..Self::default() })
-            .chain(
-                wanted
-                    .chunks(most)
-                    .map(|wanted| Self { wanted: wanted.to_vec(), ..Self::default() }),
-            )
-            .collect();
-        match parts.first_mut() {
-            Some(first) => first.anew = anew,
-            None if anew => parts.push(Self { anew, ..Self::default() }),
-            None => {}
+        let Self { anew, asks, wanted, unwanted } = self;
+        let (mut parts, mut part) = (Vec::new(), Self::default());
+        let words = unwanted.into_iter().map(|word| (false, word));
+        for (at, (is_wanted, word)) in
+            words.chain(wanted.into_iter().map(|word| (true, word))).enumerate()
+        {
+            if at > 0 && at % most == 0 {
+                parts.push(std::mem::take(&mut part));
+            }
+            if is_wanted { &mut part.wanted } else { &mut part.unwanted }.insert(word);
+        }
+        if !part.wanted.is_empty() || !part.unwanted.is_empty() || anew {
+            parts.push(part);
+        }
+        if let Some(first) = parts.first_mut() {
+            (first.anew, first.asks) = (anew, asks);
         }
         parts
     }
@@ -69,6 +72,8 @@ pub(super) struct Hub {
     neighbours: BTreeMap<ContextId, Neighbour>,
     /// Those that have been told something, by this link or an earlier one, and may remember it.
     spoken_to: BTreeSet<ContextId>,
+    /// Those who have said something before they were neighbours, and will be asked.
+    early: BTreeSet<ContextId>,
 }
 
 #[derive(Debug, Default)]
@@ -94,19 +99,30 @@ impl Hub {
         self.neighbours.keys().copied().collect()
     }
 
-    /// A link stands, or stands anew: its other end is told all. Where that is nothing, and never was anything, nothing is said.
+    /// A link stands, or stands anew: its other end is told all, and says all itself. What was heard before holds until then. Where nothing is
+    /// wanted, and never was, nothing is said.
     pub(super) fn link_up(&mut self, neighbour: ContextId, news: &mut News) {
-        self.link_down(neighbour, news);
-        let told: BTreeSet<_> = self.wanted.keys().cloned().collect();
-        let wanted: Vec<_> = told.iter().cloned().collect();
-        let has_heard = self.spoken_to.remove(&neighbour);
-        if !wanted.is_empty() {
-            self.spoken_to.insert(neighbour);
+        self.neighbours.entry(neighbour).or_default();
+        let asks = self.early.remove(&neighbour);
+        if asks || !self.wanted.is_empty() || self.spoken_to.contains(&neighbour) {
+            self.tell_all(neighbour, news);
+            news.entry(neighbour).or_default().asks = asks;
         }
-        if has_heard || !wanted.is_empty() {
-            news.insert(neighbour, Interest { anew: true, wanted, unwanted: Vec::new() });
-        }
-        self.neighbours.insert(neighbour, Neighbour { wants: BTreeSet::new(), told });
+    }
+
+    /// Tells a neighbour all that is wanted here, instead of what was to be said to him.
+    pub(super) fn tell_all(&mut self, neighbour: ContextId, news: &mut News) {
+        let Some(known) = self.neighbours.get_mut(&neighbour) else { return };
+        let wanted = self.wanted.iter();
+        let wanted = wanted.filter(|(_, by)| by.iter().any(|who| *who != Who::Behind(neighbour)));
+        known.told = wanted.map(|(pattern, _)| pattern.clone()).collect();
+        match known.told.is_empty() {
+            true => self.spoken_to.remove(&neighbour),
+            false => self.spoken_to.insert(neighbour),
+        };
+        let interest = news.entry(neighbour).or_default();
+        let (wanted, unwanted) = (known.told.clone(), BTreeSet::new());
+        *interest = Interest { anew: true, asks: interest.asks, wanted, unwanted };
     }
 
     pub(super) fn link_down(&mut self, neighbour: ContextId, news: &mut News) {
@@ -124,11 +140,17 @@ impl Hub {
         interest: Interest,
         news: &mut News,
     ) -> bool {
-        let Some(known) = self.neighbours.get_mut(&neighbour) else { return true };
+        let Some(known) = self.neighbours.get_mut(&neighbour) else {
+            // Word of the link itself is on its way, as a rule.
+            if self.early.len() < MOST_EARLY {
+                self.early.insert(neighbour);
+            }
+            return true;
+        };
         let who = Who::Behind(neighbour);
         let mut gone = interest.unwanted;
         if interest.anew {
-            gone.extend(std::mem::take(&mut known.wants));
+            gone.extend(known.wants.difference(&interest.wanted).cloned());
         }
         for pattern in gone {
             if let Some(known) = self.neighbours.get_mut(&neighbour) {
@@ -145,6 +167,9 @@ impl Hub {
             }
             known.wants.insert(pattern.clone());
             self.add(&pattern, who, news);
+        }
+        if interest.asks {
+            self.tell_all(neighbour, news);
         }
         has_room
     }
@@ -192,11 +217,10 @@ impl Hub {
                 true => (&mut interest.wanted, &mut interest.unwanted),
                 false => (&mut interest.unwanted, &mut interest.wanted),
             };
-            match before.iter().position(|said| said == pattern) {
-                Some(place) => drop(before.swap_remove(place)),
-                None => now.push(pattern.to_owned()),
-            }
             self.spoken_to.insert(id);
+            if !before.remove(pattern) {
+                now.insert(pattern.to_owned());
+            }
             match is_wanted {
                 true => neighbour.told.insert(pattern.to_owned()),
                 false => neighbour.told.remove(pattern),
@@ -341,11 +365,12 @@ mod tests {
         hub.link_up(left, &mut news);
         hub.link_up(right, &mut news);
         let wants =
-            |pattern: &str| Interest { wanted: vec![pattern.into()], ..Interest::default() };
+            |pattern: &str| Interest { wanted: [pattern.into()].into(), ..Interest::default() };
         let all = |patterns: &[&str]| Interest {
             anew: true,
+            asks: false,
             wanted: patterns.iter().map(|&p| p.to_owned()).collect(),
-            unwanted: Vec::new(),
+            unwanted: BTreeSet::new(),
         };
         assert_eq!(
             std::mem::take(&mut news),
@@ -353,13 +378,56 @@ mod tests {
         );
         hub.hear(left, wants("b"), &mut news);
         assert_eq!(std::mem::take(&mut news), News::from([(right, wants("b"))]));
+        // What it wanted holds until it says all anew.
         hub.link_up(left, &mut news);
-        let unwants = Interest { unwanted: vec!["b".into()], ..Interest::default() };
-        assert_eq!(std::mem::take(&mut news), News::from([(left, all(&["a"])), (right, unwants)]));
+        assert_eq!(std::mem::take(&mut news), News::from([(left, all(&["a"]))]));
+        assert_eq!(hub.route("b", None), BTreeSet::from([Who::Behind(left)]));
+        hub.hear(left, all(&["c"]), &mut news);
+        let changed = Interest {
+            wanted: ["c".into()].into(),
+            unwanted: ["b".into()].into(),
+            ..Interest::default()
+        };
+        assert_eq!(std::mem::take(&mut news), News::from([(right, changed)]));
         assert_eq!(hub.route("b", None), BTreeSet::new());
-        // Of a stranger, and of what is no pattern, nothing is kept.
-        hub.hear(ContextId(9), wants("c"), &mut news);
+        hub.link_down(left, &mut news);
+        let unwants = Interest { unwanted: ["c".into()].into(), ..Interest::default() };
+        assert_eq!(std::mem::take(&mut news), News::from([(right, unwants)]));
+        hub.link_up(left, &mut news);
+        news.clear();
+        // Of a stranger, and of what is no pattern, nothing is kept; the stranger is asked when he is none any more.
+        let stranger = ContextId(9);
+        assert!(hub.hear(stranger, wants("c"), &mut news));
+        assert!(news.is_empty());
+        hub.link_up(stranger, &mut news);
+        let asked = Interest { asks: true, ..all(&["a"]) };
+        assert_eq!(std::mem::take(&mut news), News::from([(stranger, asked.clone())]));
+        hub.hear(stranger, asked, &mut news);
+        assert_eq!(std::mem::take(&mut news)[&stranger], all(&["a"]));
         assert!(!hub.hear(left, wants("a..b"), &mut news));
         assert!(news.is_empty() && hub.wanted.len() == 1);
+    }
+
+    #[test]
+    fn a_long_word_is_said_in_parts_and_means_the_same() {
+        let many: BTreeSet<_> = (0..2500).map(|number| format!("t.{number}")).collect();
+        let word = Interest {
+            anew: true,
+            asks: true,
+            wanted: many.clone(),
+            unwanted: ["gone".into()].into(),
+        };
+        let parts = word.into_parts(1000);
+        assert_eq!(parts.len(), 3);
+        let (mut hub, mut news) = (Hub::default(), News::new());
+        hub.link_up(ContextId(1), &mut news);
+        for part in parts {
+            assert!(part.wanted.len() + part.unwanted.len() <= 1000);
+            assert!(hub.hear(ContextId(1), part, &mut news));
+        }
+        assert_eq!(hub.wanted.into_keys().collect::<BTreeSet<_>>(), many);
+        assert_eq!(Interest::default().into_parts(1000), []);
+        let empty = Interest { anew: true, asks: true, ..Interest::default() };
+        assert_eq!(empty.clone().into_parts(1000), [empty]);
     }
 }

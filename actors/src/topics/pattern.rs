@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The longest topic or pattern, in bytes.
 pub(super) const MAX_TOPIC: usize = 256;
 
+/// The most words of one: each is a branch of the tree that is kept of patterns.
+const MAX_WORDS: usize = 32;
+
 /// A text that is no topic, or no pattern of topics.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is no {what}: {why}. Give words joined by dots, such as `org.build.done`{hint}")]
@@ -24,6 +27,8 @@ fn check(
     let words: Vec<_> = text.split('.').collect();
     let why = if text.len() > MAX_TOPIC {
         "it is longer than 256 bytes"
+    } else if words.len() > MAX_WORDS {
+        "it has more than 32 words"
     } else if words.iter().any(|word| word.is_empty()) {
         "a word is empty"
     } else if text.contains(|c: char| c.is_whitespace() || c.is_control()) {

@@ -227,3 +227,45 @@ pub async fn a_group_is_sent_to_together_or_by_turns<F: Fabric>(mesh: &Mesh<F>) 
     .await;
     Ok(())
 }
+
+/// Names and memberships go with those who move, and with those below them.
+pub async fn names_go_with_those_who_move<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let other = mesh.child(&root, 1).await?;
+    let moves = mesh.child(&root, 2).await?;
+    let below = mesh.child(&moves, 3).await?;
+    let desks = [moves.start(Desk::default()), below.start(Desk::default())];
+    let _claims = [
+        soon("the name", moves.claim("moves", &desks[0])).await?,
+        soon("the name", below.claim("below", &desks[1])).await?,
+    ];
+    let at_root: Group<Desk> = soon("the group", root.group("desks")).await?;
+    let at_below: Group<Desk> = soon("the group", below.group("desks")).await?;
+    soon("the joining", at_below.join(&desks[1])).await?;
+    let mut events = at_below.events();
+    for above in [&other, &root, &other] {
+        soon("the move", moves.attach_to(&above.endpoint().unwrap(), None)).await?;
+        until("it is there", || {
+            below.family().ancestors.get(1) == Some(&above.id())
+                && root.place_of(below.id()).is_some()
+        })
+        .await;
+        for (name, desk) in ["moves", "below"].into_iter().zip(&desks) {
+            let found = root.resolve_within::<Desk>(name, WAIT);
+            assert_eq!(soon("an answer", found).await?, *desk);
+        }
+        until("it is a member", || at_root.members() == desks[1..]).await;
+        // And what happens now is heard of there.
+        let new = root.start(Desk::default());
+        soon("the joining", at_root.join(&new)).await?;
+        while next(&mut events).await != GroupEvent::Joined(new.address()) {}
+        soon("the leaving", at_root.leave(&new)).await?;
+        while next(&mut events).await != GroupEvent::Left(new.address()) {}
+    }
+    mesh.kill(&moves).await;
+    until("their loss", || root.place_of(below.id()).is_none()).await;
+    for name in ["moves", "below"] {
+        assert!(is_unknown(&root, name).await, "{name}");
+    }
+    Ok(())
+}

@@ -89,6 +89,7 @@ macro_rules! conformance {
             r14_of_two_owners_one_stands_and_the_other_is_told,
             a_group_knows_its_members_everywhere,
             a_group_is_sent_to_together_or_by_turns,
+            names_go_with_those_who_move,
         );
         $crate::tests_of!($fabric, endings:
             m18_a_tree_ends_from_its_leaves,
@@ -226,6 +227,7 @@ macro_rules! conformance {
             an_actor_can_subscribe,
             who_takes_nothing_out_learns_what_was_dropped,
             a_subscription_moves_with_its_context,
+            what_is_published_comes_also_when_those_above_have_moved,
         );
         $crate::tests_of!($fabric, watching:
             r10_each_reason_reaches_near_and_far_watchers,

@@ -183,3 +183,35 @@ pub async fn a_subscription_moves_with_its_context<F: Fabric>(mesh: &Mesh<F>) ->
     assert_eq!(first_above_zero(&mut news).await.1, 5);
     Ok(())
 }
+
+/// A context below others that move stays where it was to its parent: both go on knowing what the other wants.
+pub async fn what_is_published_comes_also_when_those_above_have_moved<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    let root = mesh.root().await?;
+    let other = mesh.child(&root, 1).await?;
+    let moves = mesh.child(&root, 2).await?;
+    let below = mesh.child(&moves, 3).await?;
+    let mut at_root: Subscription<News> = root.subscribe("up")?;
+    let mut at_moves: Subscription<News> = moves.subscribe("up")?;
+    let mut at_below: Subscription<News> = below.subscribe("down")?;
+    heard_by(&mut at_root, "up", &[&below]).await;
+    heard_by(&mut at_moves, "up", &[&below]).await;
+    heard_by(&mut at_below, "down", &[&root]).await;
+    for (number, above) in [(1, &other), (2, &root), (3, &other)] {
+        soon("the move", moves.attach_to(&above.endpoint().unwrap(), None)).await?;
+        until("it is there", || {
+            below.family().ancestors.get(1) == Some(&above.id())
+                && root.next_hop(below.id()) != Some(below.id())
+                && root.place_of(below.id()).is_some()
+        })
+        .await;
+        heard_by(&mut at_root, "up", &[&below]).await;
+        heard_by(&mut at_below, "down", &[&root]).await;
+        // The parent itself has never been away.
+        below.publish("up", &News(number, Vec::new())).await?;
+        assert_eq!(first_above_zero(&mut at_moves).await, ("up".to_owned(), number));
+        assert_eq!(first_above_zero(&mut at_root).await, ("up".to_owned(), number));
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Words for which there was no room on the way to whom they are for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actogen_runtime::core::ContextId;
+
+use super::top::{Top, Word};
+
+/// What each context could not be told yet. It is bounded by what a context may have: of a group that has changed it will be told all, once.
+#[derive(Debug, Default)]
+pub(super) struct Late(BTreeMap<ContextId, Behind>);
+
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    words: Vec<Word>,
+    groups: BTreeSet<String>,
+}
+
+impl Late {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a context has not been told all, so that a word to it waits behind what was said before.
+    pub(super) fn concerns(&self, context: ContextId) -> bool {
+        self.0.contains_key(&context)
+    }
+
+    pub(super) fn add(&mut self, to: ContextId, word: Word) {
+        let behind = self.0.entry(to).or_default();
+        match word {
+            Word::Whole { group, .. } | Word::Changed { group, .. } => {
+                behind.groups.insert(group);
+            }
+            word if behind.words.contains(&word) => {}
+            word => behind.words.push(word),
+        }
+    }
+
+    /// A context is lost, or will be told anew by another top.
+    pub(super) fn forget(&mut self, context: ContextId) {
+        self.0.remove(&context);
+    }
+
+    /// All that is late, as it is now.
+    pub(super) fn take(&mut self, top: &Top) -> Vec<(ContextId, Word)> {
+        let mut words = Vec::new();
+        for (to, Behind { words: said, groups }) in std::mem::take(&mut self.0) {
+            let groups = groups.iter().filter_map(|group| top.whole(group, to));
+            words.extend(said.into_iter().chain(groups).map(|word| (to, word)));
+        }
+        words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actogen_runtime::core::{Address, Handle, Incarnation};
+
+    use super::*;
+    use crate::directory::top::{Known, Words};
+
+    #[test]
+    fn of_a_group_that_has_changed_often_all_is_told_once() {
+        let (life, holder) = (Incarnation::new(1, 1), ContextId(7));
+        let (mut top, mut late, mut words) = (Top::default(), Late::default(), Words::new());
+        let member = |handle| Known {
+            address: Address { context: ContextId(5), handle: Handle(handle), incarnation: life },
+            kind: "k".into(),
+        };
+        top.meet(ContextId(5), life, &mut words);
+        top.meet(holder, life, &mut words);
+        top.hold("g", "k", holder, &mut words).unwrap();
+        for number in 0..1000 {
+            top.join("g", member(number), &mut words).unwrap();
+            top.leave("g", member(number).address, &mut words);
+        }
+        top.join("g", member(9), &mut words).unwrap();
+        words.push((holder, Word::SayAnew));
+        words.push((holder, Word::SayAnew));
+        for (to, word) in words {
+            late.add(to, word);
+        }
+        assert!(late.concerns(holder) && !late.concerns(ContextId(5)));
+        let whole = Word::Whole { group: "g".into(), members: vec![member(9).address] };
+        assert_eq!(late.take(&top), [(holder, Word::SayAnew), (holder, whole)]);
+        assert!(late.is_empty());
+    }
+}
