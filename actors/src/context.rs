@@ -117,7 +117,7 @@ impl Context {
     }
 
     /// Ends a bound actor of this context; its watchers get this reason. With [`StopReason::Killed`] it is terminated without its
-    /// `stopping` hook. Gives false when it has ended, or lives elsewhere.
+    /// `stopping` hook, and while it waits in `ctx.wait` without its `stopped` hook too. Gives false when it has ended, or lives elsewhere.
     pub fn stop<A: RemoteActor>(&self, actor: &Remote<A>, reason: StopReason) -> bool {
         self.stop_address(actor.address(), reason)
     }

@@ -15,8 +15,6 @@ use std::{
 
 use actix::{Actor, ActorContext, Context as ActixContext, dev::ContextFut};
 
-use actogen_runtime::mailbox::StopReason;
-
 use crate::{actor::RemoteActor, intake::Intake};
 
 /// The text of a panic, as far as it has one.
@@ -53,12 +51,19 @@ where
         let Some(actor) = me.actor.as_mut() else { return Poll::Ready(()) };
         // Ends overtake what the actor waits for; its pump, like all its items, is not polled meanwhile, and would not be woken.
         me.intake.waker.register(cx.waker());
-        match me.intake.asked_end() {
-            Some(StopReason::Killed) => actor.ctx().terminate(),
-            Some(_) => actor.ctx().stop(),
-            None => {}
+        // A kill is the pump's to do: terminated from out here, the actor would be taken for one that has not started.
+        let is_killed = me.intake.is_killed();
+        if !is_killed && me.intake.asked_end().is_some() {
+            actor.ctx().stop();
         }
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *actor).poll(cx))) {
+            Ok(Poll::Pending) if is_killed && me.intake.is_killed() => {
+                // It waits for something of its own, and its pump is not polled.
+                actor.ctx().terminate();
+                let dropped = me.actor.take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(dropped)));
+                Poll::Ready(())
+            }
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(())) => {
                 me.actor = None;

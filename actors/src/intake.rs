@@ -290,6 +290,11 @@ impl Intake {
         self.end_asked.load(Ordering::Acquire) && !self.end_taken.load(Ordering::Acquire)
     }
 
+    /// Whether somebody has killed the actor, and it is still there.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.is_asked_to_end() && self.reason() == Some(StopReason::Killed)
+    }
+
     /// The reason with which somebody has asked the actor to end; given once for each request.
     pub(crate) fn asked_end(&self) -> Option<StopReason> {
         let asked =

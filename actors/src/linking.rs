@@ -138,6 +138,10 @@ impl Followers {
         if followers.len() >= MOST {
             return Err(format!("{MOST} links are kept already"));
         }
+        // Whoever asks again under the same number means the same link.
+        if let Some(before) = followers.remove(&key) {
+            before.abort();
+        }
         if context.mailbox(follower).is_none() {
             return Err("there is no such actor".to_owned());
         }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::{
-    RemoteMessage,
+    RemoteMessage, SendError,
     actor::RemoteActor,
     address::{DecodingScope, Remote},
     context::Context,
@@ -40,6 +40,9 @@ use crate::{
 
 /// Requests that wait for the thread that serves them; more are refused.
 const BACKLOG: usize = 1024;
+
+/// How long an actor may take to end whose supervisor has.
+const ORPHAN_GRACE: Duration = Duration::from_secs(5);
 
 /// Mailboxes that are kept for supervisors elsewhere; more are refused.
 const MOST_KEPT: usize = 100_000;
@@ -124,6 +127,11 @@ impl Kept {
         self.address
     }
 
+    /// Whether no life goes on in it.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.intake.is_vacant()
+    }
+
     /// Begins a life. The last one has ended.
     pub(crate) fn begin<A: RemoteActor>(&self, context: &Context, actor: A) {
         self.intake.begin_life();
@@ -144,8 +152,20 @@ impl Kept {
 }
 
 impl Drop for Kept {
+    /// An actor that declines to end is killed: nobody is there any more to answer for it.
     fn drop(&mut self) {
+        let is_vacant = self.intake.is_vacant();
         self.intake.let_go(StopReason::Error("its supervisor has ended".to_owned()));
+        if is_vacant || !self.intake.context().is_running() {
+            return;
+        }
+        let intake = Arc::downgrade(&self.intake);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(ORPHAN_GRACE).await;
+            if let Some(intake) = intake.upgrade() {
+                actogen_runtime::mailbox::Mailbox::end(&*intake, StopReason::Killed);
+            }
+        });
     }
 }
 
@@ -321,6 +341,9 @@ impl Nursery {
         if known.name != actor {
             return Err(format!("this mailbox is one of `{}`", known.name));
         }
+        if !kept.is_vacant() {
+            return Err("a life goes on in this mailbox".to_owned());
+        }
         (known.begin)(&self.context, kept, arguments).map(|()| kept.address().handle)
     }
 
@@ -329,8 +352,14 @@ impl Nursery {
         let number = seat.number;
         let over = move |reason| {
             // Of the end of a whole context its watch tells, and this would find no way.
-            if reason != StopReason::Shutdown {
-                supervisor.do_send(LifeOver { seat: number, reason });
+            if reason == StopReason::Shutdown {
+                return;
+            }
+            let over = LifeOver { seat: number, reason };
+            if let Err(SendError::Full(over)) = supervisor.try_send(over) {
+                // It would wait for this word for ever.
+                let supervisor = supervisor.clone();
+                tokio::task::spawn_local(async move { supervisor.tell(over).await });
             }
         };
         let kept = (actor.open)(&self.context, Arc::new(over));

@@ -46,6 +46,11 @@ impl Intake {
         }
     }
 
+    /// Whether it outlives its actors, and none is there.
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.rare().kept.lock().as_ref().is_some_and(|kept| kept.vacant)
+    }
+
     /// The number of the present life, or of the last one.
     pub(crate) fn life(&self) -> u64 {
         self.rare().kept.lock().as_ref().map_or(0, |kept| kept.life)

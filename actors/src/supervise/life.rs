@@ -1,6 +1,6 @@
 //! How a supervisor begins and ends the lives of its children: here, in other contexts, and those of contexts with their processes.
 
-use std::{pin::pin, rc::Rc, sync::Arc};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context as ActixContext, Handler, Message, WrapFuture};
 use actogen_runtime::{Ended, Place, core::Handle, launch::Launch, mailbox::StopReason};
@@ -9,6 +9,7 @@ use futures_util::future::{Either, select};
 use super::{
     Supervision,
     child::{Here, Placement, What},
+    plan::State,
     supervisor::Supervisor,
 };
 use crate::{
@@ -20,6 +21,12 @@ use crate::{
     nursery::{Answer, Ask, Kept, Seat, made},
     spawn::Child,
 };
+
+/// How long a process may take to end once its context cannot be reached: one that ends in good order has closed its links first.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How soon a context is asked again to end a life that did not hear it.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A life of a child, as far as the supervisor holds it.
 pub(super) enum Seated {
@@ -94,8 +101,12 @@ impl Supervisor {
                 }
             }
             What::Process(launch) => {
-                let (cx, launch) = (self.cx.clone(), launch());
-                self.launch(child, number, cx, launch, ctx);
+                let (cx, launch) = (self.cx.clone(), made(launch));
+                match launch {
+                    Ok(launch) => self.launch(child, number, cx, launch, ctx),
+                    // As what comes later: within a plan's act nothing may have gone wrong already.
+                    Err(why) => ctx.notify(NotBegun { child, why }),
+                }
             }
             What::There { .. } => self.begin_there(child, number, ctx),
         }
@@ -117,8 +128,10 @@ impl Supervisor {
                 let lost =
                     me.cx.watch(&me.cx.remote::<Self>(launched.place().address(Handle::PING)));
                 let exit = async move {
-                    // A context that is lost while its process goes on is of no use to anybody.
-                    if let Either::Right(_) = select(pin!(exiting.exited()), lost).await {
+                    // A context that is lost while its process goes on is of no use to anybody; but one that ends has said goodbye first.
+                    if let Either::Right(_) = select(pin!(exiting.exited()), lost).await
+                        && tokio::time::timeout(LAST_WORDS, exiting.exited()).await.is_err()
+                    {
                         exiting.kill().await;
                     }
                     exiting.exited().await
@@ -178,16 +191,7 @@ impl Supervisor {
         child: usize,
         number: u64,
     ) -> Result<(Place, Vec<u8>), String> {
-        let sibling = match &self.children[child].spec.what {
-            What::There { place: Placement::In(name), .. } => {
-                let index = self.index(name).map_err(|error| error.to_string())?;
-                match &self.children[index].seat {
-                    Some((_, Seated::Process(process))) => Some(process.place()),
-                    _ => return Err(format!("the context `{name}` is down")),
-                }
-            }
-            _ => None,
-        };
+        let sibling = self.needed(child);
         let seat = self.seat(number);
         let running = &mut self.children[child];
         let moves = running.moves;
@@ -198,7 +202,7 @@ impl Supervisor {
             (Some((_, Seated::There { place, .. })), ..) => *place,
             (_, Some(place), _) => place,
             (_, None, Placement::OneOf(choose)) => {
-                let places = choose(&self.cx);
+                let places = made(|| choose(&self.cx))?;
                 match places.len() {
                     0 => return Err("there is no context to start it in".to_owned()),
                     several => places[moves % several],
@@ -210,6 +214,21 @@ impl Supervisor {
         let ask = Ask::Begin { seat, actor: (*actor).to_owned(), arguments };
         let body = Codec::Postcard.encode(&ask).map_err(|error| error.to_string())?;
         Ok((place, body))
+    }
+
+    /// The place of the context that is a child too and that this one lives in, as far as that is up.
+    fn needed(&self, child: usize) -> Option<Place> {
+        let needed = self.index(self.children[child].spec.needs()?).ok()?;
+        match &self.children[needed].seat {
+            Some((_, Seated::Process(process))) => Some(process.place()),
+            _ => None,
+        }
+    }
+
+    /// Whether a child cannot begin since the context that it lives in is lost, which will be said in a moment, and is that one's failure.
+    pub(super) fn is_held_up(&self, child: usize) -> bool {
+        let stands = |place: Place| self.cx.place_of(place.context) == Some(place);
+        self.children[child].spec.needs().is_some() && !self.needed(child).is_some_and(stands)
     }
 
     pub(super) fn seat(&self, number: u64) -> Seat {
@@ -254,7 +273,12 @@ impl Supervisor {
                 let (cx, place) = (self.cx.clone(), *place);
                 let end = Ask::End { seat: self.seat(*number), grace: millis };
                 let asking = async move { tell(&cx, place, &end).await };
-                ctx.spawn(asking.into_actor(self));
+                let number = *number;
+                ctx.spawn(asking.into_actor(self).map(move |heard, _: &mut Self, ctx| {
+                    if !heard {
+                        ctx.run_later(AGAIN, move |me, ctx| me.end_again(child, number, ctx));
+                    }
+                }));
             }
             Some((_, Seated::Process(process))) => {
                 let process = process.clone();
@@ -267,11 +291,22 @@ impl Supervisor {
         }
     }
 
+    /// Says once more that this life shall end, if it still shall and is there.
+    fn end_again(&mut self, child: usize, number: u64, ctx: &mut ActixContext<Self>) {
+        let is_its = |(seat, _): &(u64, Seated)| *seat == number;
+        let is_there = self.children[child].seat.as_ref().is_some_and(is_its);
+        if is_there && self.plan.state(child) == State::Stopping {
+            self.end_life(child, ctx);
+        }
+    }
+
     pub(super) fn close(&mut self, child: usize) {
         if let Some((number, Seated::There { place, .. })) = self.children[child].seat.take() {
             // The watch on it goes on, and finds nobody.
             let (cx, close) = (self.cx.clone(), Ask::Close { seat: self.seat(number) });
-            tokio::task::spawn_local(async move { tell(&cx, place, &close).await });
+            tokio::task::spawn_local(async move {
+                tell(&cx, place, &close).await;
+            });
         }
     }
 }
@@ -283,12 +318,15 @@ async fn ask(cx: &Context, place: Place, body: &[u8]) -> Answer {
     Codec::Postcard.decode::<Answer>(&answer).map_err(|error| error.to_string())?
 }
 
-/// As [`ask`], where nothing hangs on the answer: if the context is lost, the watch says so.
-async fn tell(cx: &Context, place: Place, what: &Ask) {
-    if let Ok(body) = Codec::Postcard.encode(what)
-        && let Err(why) = ask(cx, place, &body).await
-    {
-        tracing::debug!(context = %cx.id(), there = %place.context, "a supervisor was not heard: {why}");
+/// As [`ask`], where nothing hangs on the answer: if the context is lost, the watch says so. Gives whether it was heard.
+async fn tell(cx: &Context, place: Place, what: &Ask) -> bool {
+    let Ok(body) = Codec::Postcard.encode(what) else { return false };
+    match ask(cx, place, &body).await {
+        Ok(_) => true,
+        Err(why) => {
+            tracing::debug!(context = %cx.id(), there = %place.context, "a supervisor was not heard: {why}");
+            false
+        }
     }
 }
 

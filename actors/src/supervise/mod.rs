@@ -46,6 +46,9 @@ use crate::{
 use orders::{Children, Find, Order, Wish};
 use policy::Intensity;
 
+/// How long a supervisor that is a child may take to end, unless said otherwise: as long as its children may, but not for ever.
+const NESTED_GRACE: Duration = Duration::from_secs(3600);
+
 /// Children and how they are supervised; [`Context::supervise`] makes a supervisor of it, and [`Self::nested`] a child of another one.
 ///
 /// ```no_run
@@ -128,7 +131,8 @@ impl Supervision {
 
     /// This as a child of another supervisor, made anew for each life: when it gives up, that one judges.
     pub fn nested(name: impl Into<String>, make: impl FnMut() -> Self + 'static) -> ChildSpec {
-        ChildSpec::new(name, life::nested(make))
+        // It ends when its own children have, each within its own grace.
+        ChildSpec::new(name, life::nested(make)).grace(NESTED_GRACE)
     }
 }
 

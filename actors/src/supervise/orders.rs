@@ -106,6 +106,14 @@ pub enum OrderError {
     /// Whoever asked has no authority over the supervisor's context.
     #[error("only its own context and those above it may ask a supervisor for that")]
     NotAllowed,
+    /// As many wait already for the child to be up as may.
+    #[error("{waiting} wait for `{name}` already: ask again later")]
+    Busy {
+        /// The child.
+        name: String,
+        /// How many.
+        waiting: usize,
+    },
     /// The supervisor is ending.
     #[error("the supervisor is ending")]
     Ending,

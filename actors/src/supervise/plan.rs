@@ -155,6 +155,13 @@ impl Plan {
         row.not_before = now.saturating_add(self.backoff.delay(row.refused - 1, chance));
     }
 
+    /// No life could be begun for another one's failure, which is not known here yet: it is tried later, and nothing is counted.
+    pub(super) fn put_off(&mut self, child: usize, now: Duration, chance: f64) {
+        let row = &mut self.rows[child];
+        row.state = State::Down;
+        row.not_before = now.saturating_add(self.backoff.delay(0, chance));
+    }
+
     /// A life is over.
     pub(super) fn ended(&mut self, child: usize, end: &LifeEnd, now: Duration, chance: f64) {
         let row = &mut self.rows[child];

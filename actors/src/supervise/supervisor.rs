@@ -159,7 +159,14 @@ impl Supervisor {
                 if early.is_some_and(|early| early.lost.is_some()) {
                     self.children[child].seat = None;
                 }
-                self.refused(child, why);
+                match self.is_held_up(child) {
+                    true => {
+                        let chance = self.chance();
+                        self.plan.put_off(child, now, chance);
+                        self.children[child].why = Some(why);
+                    }
+                    false => self.refused(child, why),
+                }
             }
         }
         self.settle(ctx);
@@ -341,6 +348,9 @@ impl Handler<Inbound<Find>> for Supervisor {
                 if waiting.len() < MOST_WAITING {
                     waiting.push(asker);
                     self.tell(child);
+                } else {
+                    let name = find.message.child;
+                    let _ = asker.send(Err(OrderError::Busy { name, waiting: MOST_WAITING }));
                 }
             }
             Err(error) => drop(asker.send(Err(error))),

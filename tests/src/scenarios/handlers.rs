@@ -1,6 +1,6 @@
 //! Handlers of every kind, near and far, and what becomes of a panic.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use actogen::{BindError, Context, DeadReason, Handled, Remote, SendError, StopReason, prelude::*};
 
@@ -284,6 +284,68 @@ pub async fn dead_case_2_what_waits_in_a_stopped_mailbox_is_answered<F: Fabric>(
         let dead = soon("an answer", waiter).await?.expect_err("it was killed");
         assert_eq!(dead.reason(), Some(DeadReason::Stopped), "{dead}");
         assert_eq!(dead.handled(), Handled::No);
+    }
+    Ok(())
+}
+
+/// Counts its own hooks.
+#[derive(RemoteActor)]
+#[remote(name = "test.counted", messages(Echo))]
+struct Counted {
+    hooks: Rc<Cell<[u32; 3]>>,
+    waits: bool,
+}
+
+impl Counted {
+    fn count(&self, hook: usize) {
+        let mut hooks = self.hooks.get();
+        hooks[hook] += 1;
+        self.hooks.set(hooks);
+    }
+}
+
+impl Actor for Counted {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.count(0);
+        if self.waits {
+            actix::AsyncContext::wait(ctx, actix::fut::wrap_future(std::future::pending::<()>()));
+        }
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
+        self.count(1);
+        actix::Running::Stop
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.count(2);
+    }
+}
+
+impl Handler<Echo> for Counted {
+    type Result = Vec<u8>;
+    fn handle(&mut self, echo: Echo, _: &mut Self::Context) -> Vec<u8> {
+        echo.0
+    }
+}
+
+/// An actor that is killed has started once; its `stopping` hook does not run, and its `stopped` hook does if it waits for nothing.
+pub async fn a_kill_begins_nothing_anew<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    for (waits, expected) in [(false, [1, 0, 1]), (true, [1, 0, 0])] {
+        let hooks = Rc::new(Cell::new([0; 3]));
+        let actor = root.start(Counted { hooks: hooks.clone(), waits });
+        let watch = root.watch(&actor);
+        match waits {
+            true => until("it has started", || hooks.get()[0] == 1).await,
+            false => drop(soon("an answer", actor.send(Echo(vec![1]))).await?),
+        }
+        assert!(root.stop(&actor, StopReason::Killed));
+        let down = soon("the notice", watch).await;
+        assert_eq!(down.stopped(), Some(&StopReason::Killed));
+        assert_eq!(hooks.get(), expected, "waits: {waits}");
     }
     Ok(())
 }

@@ -136,6 +136,7 @@ macro_rules! conformance {
             a_dropped_request_leaves_nothing_behind,
             dead_case_3_a_message_that_is_not_listed_is_unknown,
             an_authors_error_arrives_intact,
+            a_kill_begins_nothing_anew,
             r10_a_panic_fails_its_call_with_its_text,
             r10_a_panic_ends_its_actor_alone_and_is_the_reason,
             r10_a_panic_in_a_hook_is_the_reason,
@@ -219,6 +220,7 @@ macro_rules! conformance {
             a_child_elsewhere_outlives_its_context,
             the_end_of_a_supervisor_is_the_end_of_all,
             a_child_that_does_not_start_is_tried_elsewhere,
+            a_panic_of_what_chooses_a_place_is_a_failed_start,
             linked_actors_end_together,
         );
         $crate::tests_of!($fabric, topics:

@@ -335,6 +335,29 @@ pub async fn a_child_that_does_not_start_is_tried_elsewhere<F: Fabric>(mesh: &Me
     Ok(())
 }
 
+/// A panic in the closure that says where a child may live ends nobody: the child is tried again.
+pub async fn a_panic_of_what_chooses_a_place_is_a_failed_start<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let (place, asked) = (below.place(), Rc::new(Cell::new(0)));
+    let asks = asked.clone();
+    let spec = ChildSpec::spawned::<Fickle>("one", 0).placed_by(move |_| {
+        asks.set(asks.get() + 1);
+        assert!(asks.get() > 2, "it cannot be said");
+        vec![place]
+    });
+    let tree = root.supervise(supervision(Strategy::OneForOne).child(spec));
+    assert_eq!(poke(&child(&tree, "one").await).await?, 1);
+    let status = soon("the status", tree.status()).await?;
+    let why = status[0].last_end.as_deref().unwrap();
+    assert!(why.contains("it cannot be said"), "{why}");
+    assert_eq!(asked.get(), 3);
+    soon("the end", tree.end()).await;
+    Ok(())
+}
+
 /// Linked actors end together when one of them fails, near and far, in both directions; a normal end, or the end of the link, sets free.
 pub async fn linked_actors_end_together<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let root = mesh.root().await?;
