@@ -1,0 +1,3 @@
+//! Flow: backpressure, and what can be put around an address or between producers and consumers.
+
+mod backpressure;
