@@ -56,6 +56,7 @@
 //! | [`Subscription`], [`Publish`] | topics |
 //! | [`Link`] | actors that end together |
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
+//! | [`flow`] | limits, breakers and retries around an address; queues of work; streams with credit |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
@@ -79,6 +80,7 @@ mod directory;
 #[cfg(feature = "quic")]
 mod entry;
 mod files;
+pub mod flow;
 mod function;
 mod gather;
 mod guard;
@@ -139,6 +141,7 @@ pub use crate::{
     context::{BindError, Context, Down, LookupError, Watch},
     directory::{Choice, Claim, DirectoryError, Group, GroupEvent, GroupEvents, GroupRequest},
     files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
+    flow::{FlowError, Limited, RateLimit, Sends},
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
     launching::Launching,

@@ -34,6 +34,7 @@ use actogen_runtime::{Place, core::policy::Policy, mailbox::StopReason};
 
 pub use child::ChildSpec;
 pub use orders::{ChildState, ChildStatus, OrderError};
+pub(crate) use policy::chance;
 pub use policy::{Backoff, Restart, Strategy};
 pub(crate) use supervisor::Supervisor;
 

@@ -83,8 +83,13 @@ impl Backoff {
     }
 
     /// The wait after so many failures in a row before this one; `chance` is from 0 to 1.
-    pub(super) fn delay(&self, failures: u32, chance: f64) -> Duration {
+    pub(crate) fn delay(&self, failures: u32, chance: f64) -> Duration {
         let doubled = self.first.saturating_mul(2_u32.saturating_pow(failures.min(31)));
         doubled.min(self.most).mul_f64(chance.clamp(0.0, 1.0))
     }
+}
+
+/// A number from 0 to 1 that nobody can guess, and that a simulation repeats.
+pub(crate) fn chance(context: &actogen_runtime::Context) -> f64 {
+    (context.fresh_number() >> 11) as f64 / (1_u64 << 53) as f64
 }

@@ -14,7 +14,7 @@ use actogen_runtime::{
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    ChildSpec, Supervision,
+    ChildSpec, Supervision, chance,
     child::may_speak_for,
     life::{LifeIsOver, Seated},
     orders::{ChildState, ChildStatus, Children, Find, Found, Order, OrderError, Wish},
@@ -94,11 +94,6 @@ impl Supervisor {
         self.begun.elapsed()
     }
 
-    /// A number from 0 to 1 that nobody can guess, and that a simulation repeats.
-    fn chance(&self) -> f64 {
-        (self.cx.fresh_number() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
     pub(super) fn index(&self, name: &str) -> Result<usize, OrderError> {
         let place = self.children.iter().position(|child| child.spec.name == name);
         place.ok_or_else(|| OrderError::Unknown {
@@ -173,7 +168,7 @@ impl Supervisor {
     }
 
     pub(super) fn refused(&mut self, child: usize, why: String) {
-        let (now, chance) = (self.now(), self.chance());
+        let (now, chance) = (self.now(), chance(&self.cx));
         let running = &mut self.children[child];
         running.moves += 1;
         tracing::warn!(context = %self.cx.id(), child = running.spec.name, "a child did not start: {why}");
@@ -196,7 +191,7 @@ impl Supervisor {
             return;
         }
         let LifeIsOver { reason, lost, with_context, .. } = over;
-        let (now, chance) = (self.now(), self.chance());
+        let (now, chance) = (self.now(), chance(&self.cx));
         let running = &mut self.children[child];
         if lost.is_some() {
             running.moves += 1;

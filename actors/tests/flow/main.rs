@@ -1,3 +1,4 @@
 //! Flow: backpressure, and what can be put around an address or between producers and consumers.
 
 mod backpressure;
+mod limited;

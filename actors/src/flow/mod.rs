@@ -1,0 +1,19 @@
+//! Flow: how much goes where, and how soon. What stands between a sender and an address, and between producers and consumers.
+//!
+//! | room | concept |
+//! |---|---|
+//! | [`RateLimit`], [`Limited`] | so many messages in a second (`bucket`: the tokens) |
+//! | [`Sends`], [`FlowError`] | what they have in common, so that one goes around the other |
+//!
+//! Each is an explicit value around an address: nothing here changes how a plain [`Remote`](crate::Remote) sends.
+
+mod bucket;
+mod error;
+mod limited;
+mod sends;
+
+pub use self::{
+    error::FlowError,
+    limited::{Limited, RateLimit},
+    sends::Sends,
+};
