@@ -141,7 +141,7 @@ pub use crate::{
     context::{BindError, Context, Down, LookupError, Watch},
     directory::{Choice, Claim, DirectoryError, Group, GroupEvent, GroupEvents, GroupRequest},
     files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
-    flow::{FlowError, Limited, RateLimit, Sends},
+    flow::{Breaker, BreakerState, FlowError, Limited, Protected, RateLimit, Sends},
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
     launching::Launching,

@@ -1,4 +1,5 @@
 //! Flow: backpressure, and what can be put around an address or between producers and consumers.
 
 mod backpressure;
+mod breaker;
 mod limited;
