@@ -63,6 +63,14 @@ impl<M> FlowError<M> {
             }
         }
     }
+
+    /// How long it makes no sense to try again, as far as that is known.
+    pub(super) fn not_before(&self) -> Duration {
+        match self {
+            Self::OverRate(_, wait) | Self::Open(_, wait) => *wait,
+            Self::Send(_) => Duration::ZERO,
+        }
+    }
 }
 
 impl<M> fmt::Debug for FlowError<M> {

@@ -4,22 +4,27 @@
 //! |---|---|
 //! | [`RateLimit`], [`Limited`] | so many messages in a second (`bucket`: the tokens) |
 //! | [`Breaker`], [`Protected`] | nothing for a while to where too much fails (`circuit`: when; `window`: what is counted) |
+//! | [`Retry`], [`RetryBudget`] | once more, when that is safe and affordable |
 //! | [`Sends`], [`FlowError`] | what they have in common, so that one goes around the other |
 //!
 //! Each is an explicit value around an address: nothing here changes how a plain [`Remote`](crate::Remote) sends.
 
 mod breaker;
 mod bucket;
+mod budget;
 mod circuit;
 mod error;
 mod limited;
+mod retry;
 mod sends;
 mod window;
 
 pub use self::{
     breaker::{Breaker, Protected},
+    budget::RetryBudget,
     circuit::BreakerState,
     error::FlowError,
     limited::{Limited, RateLimit},
+    retry::{GaveUp, Retry, RetryError},
     sends::Sends,
 };

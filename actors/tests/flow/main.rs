@@ -3,3 +3,4 @@
 mod backpressure;
 mod breaker;
 mod limited;
+mod retry;
