@@ -141,7 +141,11 @@ pub use crate::{
     context::{BindError, Context, Down, LookupError, Watch},
     directory::{Choice, Claim, DirectoryError, Group, GroupEvent, GroupEvents, GroupRequest},
     files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
-    flow::{Breaker, BreakerState, FlowError, Limited, Protected, RateLimit, Sends},
+    flow::{
+        Breaker, BreakerState, Dismiss, Enlist, FlowError, GaveUp, Job, Limited, Protected,
+        RateLimit, ReportWork, Retry, RetryBudget, RetryError, Sends, Submit, WorkError, WorkQueue,
+        WorkReport,
+    },
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},
     launching::Launching,

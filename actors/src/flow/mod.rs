@@ -5,6 +5,7 @@
 //! | [`RateLimit`], [`Limited`] | so many messages in a second (`bucket`: the tokens) |
 //! | [`Breaker`], [`Protected`] | nothing for a while to where too much fails (`circuit`: when; `window`: what is counted) |
 //! | [`Retry`], [`RetryBudget`] | once more, when that is safe and affordable |
+//! | [`WorkQueue`] | jobs for whoever has credit, at least once (`jobs`: who gets the next; `work`: what it is asked) |
 //! | [`Sends`], [`FlowError`] | what they have in common, so that one goes around the other |
 //!
 //! Each is an explicit value around an address: nothing here changes how a plain [`Remote`](crate::Remote) sends.
@@ -14,10 +15,13 @@ mod bucket;
 mod budget;
 mod circuit;
 mod error;
+mod jobs;
 mod limited;
 mod retry;
 mod sends;
 mod window;
+mod work;
+mod work_queue;
 
 pub use self::{
     breaker::{Breaker, Protected},
@@ -27,4 +31,6 @@ pub use self::{
     limited::{Limited, RateLimit},
     retry::{GaveUp, Retry, RetryError},
     sends::Sends,
+    work::{Dismiss, Enlist, Job, ReportWork, Submit, WorkError, WorkReport},
+    work_queue::WorkQueue,
 };

@@ -4,3 +4,4 @@ mod backpressure;
 mod breaker;
 mod limited;
 mod retry;
+mod work_queue;
