@@ -142,9 +142,9 @@ pub use crate::{
     directory::{Choice, Claim, DirectoryError, Group, GroupEvent, GroupEvents, GroupRequest},
     files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
     flow::{
-        Breaker, BreakerState, Dismiss, Enlist, FlowError, GaveUp, Job, Limited, Protected,
-        RateLimit, ReportWork, Retry, RetryBudget, RetryError, Sends, Submit, WorkError, WorkQueue,
-        WorkReport,
+        Breaker, BreakerState, Dismiss, Enlist, FlowError, GaveUp, Inflow, InflowError, Job,
+        Limited, OpenError, Outflow, Outlet, Protected, RateLimit, ReportWork, Retry, RetryBudget,
+        RetryError, Sends, Submit, WorkError, WorkQueue, WorkReport,
     },
     function::{CallError, CallsHeld, Chain, Function, FunctionCall, Functions, RemoteError},
     gather::{Scatter, gather, scatter, select},

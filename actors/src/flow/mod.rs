@@ -6,6 +6,7 @@
 //! | [`Breaker`], [`Protected`] | nothing for a while to where too much fails (`circuit`: when; `window`: what is counted) |
 //! | [`Retry`], [`RetryBudget`] | once more, when that is safe and affordable |
 //! | [`WorkQueue`] | jobs for whoever has credit, at least once (`jobs`: who gets the next; `work`: what it is asked) |
+//! | [`Inflow`], [`Outlet`], [`Outflow`] | streams from afar, by credit (`ledger`: the books of the receiving end; `mouth`, `feeder`: the actors of both ends) |
 //! | [`Sends`], [`FlowError`] | what they have in common, so that one goes around the other |
 //!
 //! Each is an explicit value around an address: nothing here changes how a plain [`Remote`](crate::Remote) sends.
@@ -15,10 +16,15 @@ mod bucket;
 mod budget;
 mod circuit;
 mod error;
+mod feeder;
 mod jobs;
+mod ledger;
 mod limited;
+mod mouth;
+mod outlet;
 mod retry;
 mod sends;
+mod stream;
 mod window;
 mod work;
 mod work_queue;
@@ -29,8 +35,10 @@ pub use self::{
     circuit::BreakerState,
     error::FlowError,
     limited::{Limited, RateLimit},
+    outlet::{OpenError, Outflow, Outlet},
     retry::{GaveUp, Retry, RetryError},
     sends::Sends,
+    stream::{Inflow, InflowError},
     work::{Dismiss, Enlist, Job, ReportWork, Submit, WorkError, WorkReport},
     work_queue::WorkQueue,
 };

@@ -4,4 +4,5 @@ mod backpressure;
 mod breaker;
 mod limited;
 mod retry;
+mod streams;
 mod work_queue;

@@ -1,0 +1,199 @@
+//! The actor at a stream's receiving end: takes items in, tells the producer its credit, and watches it.
+
+use std::sync::Arc;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, WrapFuture,
+};
+use actogen_runtime::{Ended, core::ContextId, mailbox::StopReason};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    InflowError, OpenError,
+    feeder::{Feeder, Grant},
+    stream::Basin,
+};
+use crate::{
+    Inbound, RemoteMessage,
+    actor::{Attach, RemoteActor},
+    address::Remote,
+    channel::Item,
+    context::Context,
+    message::{Codec, MessageOf, Tag},
+    turn::{Envelope, Turn, deliver_inbound, unknown},
+};
+
+/// What a stream carries.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "T: Item")]
+pub(super) enum Piece<T> {
+    Item {
+        number: u64,
+        item: T,
+    },
+    /// Nothing follows; the producer's error, if it failed.
+    End {
+        number: u64,
+        failed: Option<String>,
+    },
+}
+
+/// Gives all pieces one name and tag, whatever they carry: the outlet knows what the receiving end takes.
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.Piece", crate = crate)]
+struct AnyPiece;
+
+impl<T: Item> actix::Message for Piece<T> {
+    type Result = ();
+}
+
+impl<T: Item> RemoteMessage for Piece<T> {
+    const NAME: &'static str = AnyPiece::NAME;
+    const VERSION: u32 = AnyPiece::VERSION;
+    const TAG: Tag = AnyPiece::TAG;
+    const CODEC: Codec = Codec::Postcard;
+}
+
+/// A producer is there; answered with its first credit.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.OpenStream", reply = "Result<u64, OpenError>", crate = crate)]
+pub(super) struct Open {
+    pub(super) producer: Remote<Feeder>,
+}
+
+/// Takes items in.
+pub(super) struct Mouth<T: Item> {
+    cx: Context,
+    me: Remote<Self>,
+    basin: Arc<Basin<T>>,
+    /// Where the producer is, once there is one.
+    producer: Option<ContextId>,
+}
+
+impl<T: Item> std::fmt::Debug for Mouth<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mouth").field("producer", &self.producer).finish_non_exhaustive()
+    }
+}
+
+impl<T: Item> Mouth<T> {
+    pub(super) fn new(cx: Context, me: Remote<Self>, basin: Arc<Basin<T>>) -> Self {
+        Self { cx, me, basin, producer: None }
+    }
+
+    fn end(&self, how: Result<(), InflowError>, ctx: &mut ActixContext<Self>) {
+        self.basin.note(|ledger| ledger.end(how));
+        self.leave(ctx);
+    }
+
+    /// What is still to be taken lies in the basin: this end is of no more use.
+    fn leave(&self, ctx: &mut ActixContext<Self>) {
+        self.cx.stop(&self.me, StopReason::Normal);
+        ctx.stop();
+    }
+
+    fn lost(&self, ended: Ended, ctx: &mut ActixContext<Self>) {
+        self.end(Err(InflowError::Lost(ended)), ctx);
+    }
+}
+
+impl<T: Item> Actor for Mouth<T> {
+    type Context = ActixContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let patience = self.cx.limits().request_time;
+        ctx.run_later(patience, move |mouth, ctx| {
+            if mouth.producer.is_none() {
+                mouth.end(Err(InflowError::Unopened(patience)), ctx);
+            }
+        });
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.basin.note(|ledger| ledger.end(Err(InflowError::Closed)));
+    }
+}
+
+impl<T: Item> Handler<Inbound<Open>> for Mouth<T> {
+    type Result = Result<u64, OpenError>;
+
+    fn handle(&mut self, open: Inbound<Open>, ctx: &mut Self::Context) -> Self::Result {
+        let Inbound { message: Open { producer }, origin } = open;
+        if producer.context_id() != origin.source {
+            return Err(OpenError::NotThere(producer.context_id()));
+        }
+        if self.producer.is_some() {
+            return Err(OpenError::Taken);
+        }
+        self.producer = Some(origin.source);
+        // Its notice comes behind all that the producer's context has sent to this actor.
+        let watch = self.cx.watch_for(&producer, &self.me).into_actor(self);
+        ctx.spawn(watch.map(|down, mouth, ctx| mouth.lost(down.ended, ctx)));
+        let credit = self.basin.grant().ok_or(OpenError::Taken)?;
+        let basin = self.basin.clone();
+        let granting = async move {
+            loop {
+                basin.credit.notified().await;
+                if let Some(credit) = basin.grant()
+                    && producer.tell(Grant(credit)).await.is_err()
+                {
+                    // Its loss is told by the watch.
+                    return;
+                }
+            }
+        };
+        ctx.spawn(granting.into_actor(self));
+        Ok(credit)
+    }
+}
+
+impl<T: Item> Handler<Inbound<Piece<T>>> for Mouth<T> {
+    type Result = ();
+
+    fn handle(&mut self, piece: Inbound<Piece<T>>, ctx: &mut Self::Context) {
+        let Inbound { message, origin } = piece;
+        if self.producer != Some(origin.source) {
+            tracing::warn!(context = %self.cx.id(), from = %origin.source, "an item that is not the producer's is dropped");
+            return;
+        }
+        let has_ended = self.basin.note(|ledger| match message {
+            Piece::Item { number, item } => ledger.item(number, item),
+            Piece::End { number, failed } => {
+                ledger.last_word(
+                    number,
+                    failed.map_or(Ok(()), |text| Err(InflowError::Failed(text))),
+                );
+            }
+        });
+        if has_ended {
+            self.leave(ctx);
+        }
+    }
+}
+
+impl<T: Item> Handler<Attach<Self>> for Mouth<T> {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach<Self>, ctx: &mut Self::Context) {
+        attach.attach(ctx);
+    }
+}
+
+impl<T: Item> MessageOf<Mouth<T>> for Piece<T> {}
+impl<T: Item> MessageOf<Mouth<T>> for Open {}
+
+impl<T: Item> RemoteActor for Mouth<T> {
+    const NAME: &'static str = "actogen.stream";
+    const TAGS: &'static [Tag] = &[AnyPiece::TAG, Open::TAG];
+
+    fn dispatch(&mut self, envelope: &mut Envelope<'_>, turn: &mut Turn<'_, Self>) {
+        let tag = envelope.tag();
+        if tag == AnyPiece::TAG {
+            deliver_inbound::<Self, Piece<T>>(self, envelope, turn);
+        } else if tag == Open::TAG {
+            deliver_inbound::<Self, Open>(self, envelope, turn);
+        } else {
+            unknown::<Self>(envelope, turn);
+        }
+    }
+}
