@@ -156,7 +156,7 @@ impl Supervisor {
                 }
                 match self.is_held_up(child) {
                     true => {
-                        let chance = self.chance();
+                        let chance = chance(&self.cx);
                         self.plan.put_off(child, now, chance);
                         self.children[child].why = Some(why);
                     }
