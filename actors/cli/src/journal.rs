@@ -9,7 +9,7 @@ use std::{
 
 use actogen_journal::{
     ActorId,
-    inspect::{self, ExportedRow, Finding, StoredActor},
+    inspect::{self, ExportedRow, Finding, Settle, StoredActor},
     store::{FileStore, Store},
 };
 use clap::{Args, Subcommand};
@@ -41,8 +41,16 @@ pub(crate) enum Command {
     Import(Journal),
     /// Give room that is not needed any more back to the file system
     Compact(Journal),
-    /// List the messages that were given up
-    DeadLetters(Journal),
+    /// List the messages that were given up; send them again, or forget them
+    #[command(
+        after_help = "Examples:\n  actogen journal dead-letters bank.redb\n  actogen journal dead-letters bank.redb --actor account/42 --number 7 --send-again"
+    )]
+    DeadLetters {
+        #[command(flatten)]
+        file: Journal,
+        #[command(flatten)]
+        which: Which,
+    },
     /// List the turns of an actor that the journal keeps, with the states behind them
     #[command(after_help = "Example:\n  actogen journal replay bank.redb account/42")]
     Replay {
@@ -62,6 +70,23 @@ pub(crate) struct Journal {
     json: bool,
 }
 
+/// Which dead letters, and what becomes of them.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Only those of this actor, as kind/key
+    #[arg(long, value_name = "ACTOR")]
+    actor: Option<ActorId>,
+    /// Only the one of this number
+    #[arg(long, requires = "actor")]
+    number: Option<u64>,
+    /// Hand them to their actors again, when the journal is opened
+    #[arg(long, conflicts_with = "discard")]
+    send_again: bool,
+    /// Forget them
+    #[arg(long)]
+    discard: bool,
+}
+
 impl Journal {
     fn open(&self) -> Result<FileStore, Failure> {
         if !self.file.exists() {
@@ -78,7 +103,7 @@ pub(crate) fn run(command: Command) -> Result<(), Failure> {
         Command::Export(file) => export(&file),
         Command::Import(file) => import(&file.file),
         Command::Compact(file) => compact(&file),
-        Command::DeadLetters(file) => dead_letters(&file),
+        Command::DeadLetters { file, which } => dead_letters(&file, &which),
         Command::Replay { file, actor } => replay(&file, &actor),
     }
 }
@@ -189,20 +214,38 @@ fn compact(journal: &Journal) -> Result<(), Failure> {
     Ok(())
 }
 
-fn dead_letters(journal: &Journal) -> Result<(), Failure> {
-    for letter in inspect::dead_letters(&mut journal.open()?)? {
+fn dead_letters(journal: &Journal, which: &Which) -> Result<(), Failure> {
+    let mut store = journal.open()?;
+    let mut letters = inspect::dead_letters(&mut store)?;
+    letters.retain(|letter| {
+        which.actor.as_ref().is_none_or(|actor| letter.actor == actor.to_string())
+            && which.number.is_none_or(|number| letter.number == number)
+    });
+    if letters.is_empty()
+        && let Some(actor) = &which.actor
+    {
+        return Err(format!("{actor} has no such dead letter").into());
+    }
+    for letter in letters {
         if journal.json {
             line(&letter)?;
         } else {
             let (at, tag) = (seconds(letter.at), letter.tag);
             say(format_args!(
-                "{}\t{at}\t{}\t{tag:#018x}\t{}\t{}",
+                "{}\t{}\t{at}\t{}\t{tag:#018x}\t{}\t{}",
                 letter.actor,
+                letter.number,
                 letter.from,
                 letter.why,
                 shown(&letter.body)
             ));
         }
+        let how = match (which.send_again, which.discard) {
+            (true, _) => Settle::SendAgain,
+            (_, true) => Settle::Discard,
+            _ => continue,
+        };
+        inspect::settle(&mut store, &letter.actor.parse()?, letter.number, how)?;
     }
     Ok(())
 }

@@ -58,6 +58,36 @@ impl Handler<Bad> for Notes {
     }
 }
 
+/// What has come to it.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "cli.List", reply = "Vec<String>")]
+struct List;
+
+/// The same kind of actor in a newer program.
+#[derive(JournaledActor, Default, Serialize, Deserialize)]
+#[journaled(kind = "notes", codec = "json", messages(Bad, List))]
+struct Mended {
+    notes: Vec<String>,
+}
+
+impl Actor for Mended {
+    type Context = Turn<Self>;
+}
+
+impl Handler<Bad> for Mended {
+    type Result = ();
+    fn handle(&mut self, _: Bad, _: &mut Turn<Self>) {
+        self.notes.push("not so bad".to_owned());
+    }
+}
+
+impl Handler<List> for Mended {
+    type Result = MessageResult<List>;
+    fn handle(&mut self, _: List, _: &mut Turn<Self>) -> MessageResult<List> {
+        MessageResult(self.notes.clone())
+    }
+}
+
 /// A journal with three turns of one actor, and a dead letter of another.
 fn made(file: &Path) {
     let file = file.to_owned();
@@ -112,13 +142,64 @@ fn a_journal_is_looked_into() {
     let both = "{\"notes\":[\"first\",\"second\"]}";
     assert_eq!(states, ["{\"notes\":[\"first\"]}", both, both]);
     let (code, out, _) = actogen(folder, &["dead-letters", "j.redb"], "");
-    assert!(code == 0 && out.contains("notes/two") && out.contains("a bad note"), "{out}");
+    assert!(code == 0 && out.starts_with("notes/two\t1\t") && out.contains("a bad note"), "{out}");
     let (code, out, _) = actogen(folder, &["verify", "j.redb"], "");
     assert!(code == 0 && out.ends_with("rows are whole\n"), "{out}");
     let (code, out, _) = actogen(folder, &["compact", "j.redb"], "");
     assert!(code == 0 && out.contains("bytes before"), "{out}");
     let (code, _, err) = actogen(folder, &["replay", "j.redb", "notes/three"], "");
     assert!(code == 1 && err.contains("history(turns)"), "{err}");
+}
+
+/// Opens the journal with an actor that takes what was bad before; gives how its state is then.
+fn mended(file: &Path) -> Vec<String> {
+    let file = file.to_owned();
+    let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let tells = told.clone();
+    testing::run(async move |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let journal = Journal::builder(&root, file).node("desk").kind::<Mended>().write_here();
+        let journal = journal.open().await?;
+        let two = journal.actor::<Mended>("two")?;
+        for _ in 0..1000 {
+            *tells.borrow_mut() = journal.client().send(&two, List).await?;
+            if !tells.borrow().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        journal.close().await;
+        Ok(())
+    });
+    told.take()
+}
+
+#[test]
+fn a_dead_letter_is_sent_again_or_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    made(&folder.join("j.redb"));
+    let letters = |arguments: &[&str]| {
+        let all = [&["dead-letters", "j.redb"], arguments].concat();
+        actogen(folder, &all, "")
+    };
+    let (code, _, err) = letters(&["--actor", "notes/one", "--discard"]);
+    assert!(code == 1 && err.contains("no such dead letter"), "{err}");
+    let (code, _, err) = letters(&["--number", "1"]);
+    assert!(code == 2 && err.contains("--actor"), "{err}");
+    assert_eq!(letters(&["--send-again", "--discard"]).0, 2);
+    let (code, out, err) = letters(&["--actor", "notes/two", "--number", "1", "--send-again"]);
+    assert!(code == 0 && out.starts_with("notes/two\t1\t"), "{out}{err}");
+    assert_eq!(letters(&[]).1, "");
+    assert_eq!(mended(&folder.join("j.redb")), ["not so bad"]);
+    // It is handled once.
+    assert_eq!(mended(&folder.join("j.redb")), ["not so bad"]);
+
+    std::fs::remove_file(folder.join("j.redb")).unwrap();
+    made(&folder.join("j.redb"));
+    let (code, out, err) = letters(&["--discard"]);
+    assert!(code == 0 && out.starts_with("notes/two\t1\t"), "{out}{err}");
+    assert_eq!(letters(&[]).1, "");
 }
 
 #[test]

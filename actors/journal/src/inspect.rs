@@ -182,6 +182,61 @@ pub fn dead_letters(store: &mut dyn Store) -> Result<Vec<DeadMessage>, StoreErro
     Ok(found)
 }
 
+/// What becomes of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// It is handed to its actor again when the journal is opened, as a timer of the actor's that is due: it has as many attempts as any message,
+    /// and no order with others.
+    SendAgain,
+    /// It is forgotten.
+    Discard,
+}
+
+/// Why a dead letter could not be settled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettleError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such letter.
+    #[error("{0} has no dead letter of the number {1}")]
+    Unknown(ActorId, u64),
+    /// Its actor has ended, and what begins anew under its name gets nothing of what was before.
+    #[error("{0} has ended since its dead letter {1} was given up: it can only be discarded")]
+    Ended(ActorId, u64),
+}
+
+/// Takes a dead letter out, for good or to be handled once more.
+///
+/// # Errors
+/// [`SettleError`]; the letter is where it was then.
+pub fn settle(
+    store: &mut dyn Store,
+    actor: &ActorId,
+    number: u64,
+    how: Settle,
+) -> Result<(), SettleError> {
+    let row = rows::numbered(actor, number);
+    let letter = store.get(Table::Dead, &row)?;
+    let letter = letter.ok_or_else(|| SettleError::Unknown(actor.clone(), number))?;
+    let mut batch = Batch::default();
+    batch.remove(Table::Dead, row);
+    if how == Settle::SendAgain {
+        let Dead { at, message, .. } = rows::opened("a dead letter", &letter)?;
+        let state = store.get(Table::State, &rows::of_actor(actor))?;
+        let state: Option<State> =
+            state.map(|state| rows::opened("a state", &state)).transpose()?;
+        if state.is_some_and(|state| state.born >= number) {
+            return Err(SettleError::Ended(actor.clone(), number));
+        }
+        // The number was drawn from those of the actor's messages and timers: no timer has it.
+        batch.put(Table::Timer, rows::timer(at, actor, number), rows::sealed(&message));
+    }
+    store.commit(&batch)?;
+    Ok(())
+}
+
 /// The turns of an actor that are kept, the oldest first.
 ///
 /// # Errors
