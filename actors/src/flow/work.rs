@@ -122,6 +122,8 @@ macro_rules! carries {
             const CODEC: Codec = Codec::Postcard;
         }
 
+        // Whoever sends some other actor what it does not accept need not read of this one.
+        #[diagnostic::do_not_recommend]
         impl<J: Job> MessageOf<WorkQueue<J>> for $message<J> {}
     };
 }
@@ -130,4 +132,5 @@ carries!(Submit, "actogen.Submit", AnySubmit, "Result<(), WorkError>", Result<()
 carries!(Enlist, "actogen.Enlist", AnyEnlist, "Result<(), WorkError>", Result<(), WorkError>);
 carries!(Dismiss, "actogen.Dismiss", AnyDismiss, "()", ());
 
+#[diagnostic::do_not_recommend]
 impl<J: Job> MessageOf<WorkQueue<J>> for ReportWork {}
