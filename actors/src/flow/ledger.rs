@@ -45,7 +45,12 @@ impl<T> Ledger<T> {
         }
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    /// How it has ended, if it has; that it has, and no more, once the error has been taken.
+    pub(super) fn ended(&self) -> Option<&Result<(), InflowError>> {
+        self.end.as_ref()
+    }
+
+    fn has_ended(&self) -> bool {
         self.end.is_some()
     }
 

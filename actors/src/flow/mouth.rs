@@ -82,13 +82,18 @@ impl<T: Item> Mouth<T> {
     }
 
     fn end(&self, how: Result<(), InflowError>, ctx: &mut ActixContext<Self>) {
-        self.basin.note(|ledger| ledger.end(how));
-        self.leave(ctx);
+        let ended = self.basin.note(|ledger| ledger.end(how));
+        self.leave(ended, ctx);
     }
 
-    /// What is still to be taken lies in the basin: this end is of no more use.
-    fn leave(&self, ctx: &mut ActixContext<Self>) {
-        self.cx.stop(&self.me, StopReason::Normal);
+    /// What is still to be taken lies in the basin: this end is of no more use. A producer that is still there learns from its watch what was
+    /// wrong.
+    fn leave(&self, ended: Option<Result<(), InflowError>>, ctx: &mut ActixContext<Self>) {
+        let reason = match ended {
+            Some(Err(error @ InflowError::Broken(_))) => StopReason::Error(error.to_string()),
+            _ => StopReason::Normal,
+        };
+        self.cx.stop(&self.me, reason);
         ctx.stop();
     }
 
@@ -156,7 +161,7 @@ impl<T: Item> Handler<Inbound<Piece<T>>> for Mouth<T> {
             tracing::warn!(context = %self.cx.id(), from = %origin.source, "an item that is not the producer's is dropped");
             return;
         }
-        let has_ended = self.basin.note(|ledger| match message {
+        let ended = self.basin.note(|ledger| match message {
             Piece::Item { number, item } => ledger.item(number, item),
             Piece::End { number, failed } => {
                 ledger.last_word(
@@ -165,8 +170,8 @@ impl<T: Item> Handler<Inbound<Piece<T>>> for Mouth<T> {
                 );
             }
         });
-        if has_ended {
-            self.leave(ctx);
+        if ended.is_some() {
+            self.leave(ended, ctx);
         }
     }
 }

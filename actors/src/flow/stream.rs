@@ -63,17 +63,20 @@ impl<T> Basin<T> {
         Self { state: Mutex::new(state), credit: Notify::new() }
     }
 
-    /// Writes into the books, and wakes whoever waits for what is written there. Gives whether the stream has ended.
-    pub(super) fn note(&self, note: impl FnOnce(&mut Ledger<T>)) -> bool {
-        let (waits, has_ended) = {
+    /// Writes into the books, and wakes whoever waits for what is written there. Gives how the stream has ended, if it has.
+    pub(super) fn note(
+        &self,
+        note: impl FnOnce(&mut Ledger<T>),
+    ) -> Option<Result<(), InflowError>> {
+        let (waits, ended) = {
             let mut state = self.state.lock();
             note(&mut state.ledger);
-            (state.waits.take(), state.ledger.has_ended())
+            (state.waits.take(), state.ledger.ended().cloned())
         };
         if let Some(waits) = waits {
             waits.wake();
         }
-        has_ended
+        ended
     }
 
     /// The credit that is worth telling, if any.
