@@ -344,6 +344,11 @@ impl Journal {
         self.0.core.borrow().stats()
     }
 
+    /// Whether its store has failed, or was taken over: nothing is acknowledged any more.
+    pub fn has_failed(&self) -> bool {
+        self.0.core.borrow().failed().is_some()
+    }
+
     /// Lets the messages that wait behind a poisonous one have their turn again; whether there were some.
     pub fn resume(&self, actor: &ActorId) -> bool {
         self.0.core.borrow_mut().resume(actor)

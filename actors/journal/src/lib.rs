@@ -46,6 +46,7 @@
 //! | [`JournaledActor`], [`EventSourced`], [`Keep`] | what can be journaled, and how its state is kept |
 //! | [`Turn`] | what a handler is given: time, randomness, sending, timers |
 //! | [`Journaled`], [`ActorId`], [`NodeName`] | addresses that outlive processes |
+//! | [`Shards`], [`ShardMap`] | actors spread over several journals, which move when processes come and go |
 //! | [`Client`] | asking from outside, once however often it must be sent |
 //! | `engine` | whose turn it is, what comes of it, and when the outside learns |
 //! | `keeper`, `wire` | how a journal is reached, and what nodes say to each other |
@@ -73,6 +74,7 @@ mod keeper;
 mod packed;
 mod rows;
 mod settings;
+mod shards;
 pub mod store;
 mod time;
 mod turn;
@@ -91,6 +93,7 @@ pub use crate::{
     id::{ActorId, Journaled, NAME_BYTES, NODE_BYTES, NameError, NodeName, Place},
     journal::{Journal, JournalBuilder, OpenError},
     settings::Poison,
+    shards::{ShardMap, Shards},
     turn::{TimerId, Turn},
     wire::Refusal,
 };

@@ -1,0 +1,117 @@
+//! One shard as a member sees it: opens its journal when it is the member's, and closes it when it is not.
+
+use std::{rc::Rc, time::Duration};
+
+use tokio::{
+    sync::{broadcast::error::RecvError, watch},
+    task::JoinHandle,
+};
+
+use super::Open;
+use crate::{events::JournalEvent, id::NodeName, journal::Journal, store::StoreError};
+
+/// How long until a journal is tried again that could not be opened, at first and at last.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A task that ends with this.
+pub(super) struct Task(JoinHandle<()>);
+
+impl Task {
+    pub(super) fn begin(task: impl Future<Output = ()> + 'static) -> Self {
+        Self(tokio::task::spawn_local(task))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A shard, with the task that sees to its journal.
+pub(super) struct Shard {
+    wish: watch::Sender<bool>,
+    task: Task,
+}
+
+impl Shard {
+    pub(super) fn begin(
+        number: usize,
+        node: NodeName,
+        open: Rc<Open>,
+        holds: watch::Sender<Vec<bool>>,
+    ) -> Self {
+        let (wish, wished) = watch::channel(false);
+        let hold = move |held: bool| holds.send_modify(|all| all[number] = held);
+        let task = Task::begin(see_to(node, open, wished, hold));
+        Self { wish, task }
+    }
+
+    /// Says whether it is this member's.
+    pub(super) fn want(&self, wanted: bool) {
+        self.wish.send_replace(wanted);
+    }
+
+    pub(super) fn wish(&self) -> watch::Sender<bool> {
+        self.wish.clone()
+    }
+
+    /// Waits until it is closed.
+    pub(super) async fn end(self) {
+        let Self { wish, mut task } = self;
+        drop(wish);
+        // It ends by itself only.
+        let _ = (&mut task.0).await;
+    }
+}
+
+/// Ends once nobody can wish any more, and the journal is closed.
+async fn see_to(
+    node: NodeName,
+    open: Rc<Open>,
+    mut wished: watch::Receiver<bool>,
+    hold: impl Fn(bool),
+) {
+    let mut pause = AGAIN.0;
+    while wished.wait_for(|wanted| *wanted).await.is_ok() {
+        match open(&node).node(node.as_str()).open().await {
+            Ok(journal) => {
+                pause = AGAIN.0;
+                hold(true);
+                tokio::select! {
+                    _ = wished.wait_for(|wanted| !wanted) => {}
+                    () = failed(&journal) => {}
+                }
+                hold(false);
+                journal.close().await;
+            }
+            Err(error) => {
+                tokio::select! {
+                    _ = wished.wait_for(|wanted| !wanted) => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+                // Whoever had it has not closed it yet, and does so in a moment.
+                if !is_others(&error) {
+                    tracing::warn!(%node, "a shard cannot be opened: {error}");
+                    pause = (pause * 2).min(AGAIN.1);
+                }
+            }
+        }
+    }
+}
+
+/// Whether another has the store open.
+fn is_others(error: &crate::OpenError) -> bool {
+    matches!(error, crate::OpenError::Store(StoreError::InUse { .. }))
+}
+
+/// Waits until a journal's store has failed, or been taken over: it must be opened anew.
+async fn failed(journal: &Journal) {
+    let mut events = journal.events();
+    while !journal.has_failed() {
+        // One that is told late, because it has missed some, looks for itself.
+        if matches!(events.recv().await, Ok(JournalEvent::Failed { .. }) | Err(RecvError::Closed)) {
+            return;
+        }
+    }
+}
