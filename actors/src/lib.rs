@@ -157,8 +157,8 @@ pub use crate::{
     service::{Offered, Service, ServiceError, ServiceIn},
     spawn::{Child, Spawn, SpawnError},
     supervise::{
-        Backoff, ChildSpec, ChildState, ChildStatus, OrderError, Restart, Strategy, Supervised,
-        Supervision,
+        Backoff, ChildEvent, ChildEvents, ChildSpec, ChildState, ChildStatus, OrderError, Restart,
+        Strategy, Supervised, Supervision,
     },
     topics::{Missed, Publish, PublishError, Published, Subscription, TopicError},
 };

@@ -74,7 +74,6 @@ pub(super) fn nested(make: impl FnMut() -> Supervision + 'static) -> What {
 
 impl Supervisor {
     pub(super) fn begin(&mut self, child: usize, ctx: &mut ActixContext<Self>) {
-        let now = self.now();
         let number = match &self.children[child].seat {
             Some((number, _)) => *number,
             None => self.cx.fresh_number(),
@@ -96,7 +95,7 @@ impl Supervisor {
                 let begun = here.begin(&self.cx, kept);
                 running.beginning = false;
                 match begun {
-                    Ok(()) => self.plan.started(child, now),
+                    Ok(()) => self.started(child),
                     Err(why) => self.refused(child, why),
                 }
             }

@@ -8,7 +8,7 @@
 //! | `child` | what a child is, and where it lives |
 //! | `supervisor` | the actor that drives the plan |
 //! | `life` | how it begins and ends a life, here and elsewhere |
-//! | `orders` | what it can be asked |
+//! | `orders`, `events` | what it can be asked, and what it tells |
 //!
 //! ```text
 //!            Supervised::{child, stop, start, renew, status}
@@ -22,6 +22,7 @@
 //! the next life. The message in whose handling it failed is not tried again.
 
 mod child;
+mod events;
 mod life;
 mod orders;
 mod plan;
@@ -33,6 +34,8 @@ use std::time::Duration;
 use actogen_runtime::{Place, core::policy::Policy, mailbox::StopReason};
 
 pub use child::ChildSpec;
+use events::Listeners;
+pub use events::{ChildEvent, ChildEvents};
 pub use orders::{ChildState, ChildStatus, OrderError};
 pub(crate) use policy::chance;
 pub use policy::{Backoff, Restart, Strategy};
@@ -144,8 +147,10 @@ impl Context {
     /// Outside of a `LocalSet` or actix `System`.
     pub fn supervise(&self, supervision: Supervision) -> Supervised {
         let (intake, supervisor) = self.open_intake::<Supervisor>(Policy::Anyone);
-        self.attend(Supervisor::new(self.clone(), supervisor.clone(), supervision), intake);
-        Supervised { context: self.clone(), supervisor }
+        let actor = Supervisor::new(self.clone(), supervisor.clone(), supervision);
+        let listeners = actor.listeners();
+        self.attend(actor, intake);
+        Supervised { context: self.clone(), supervisor, listeners }
     }
 }
 
@@ -154,6 +159,7 @@ impl Context {
 pub struct Supervised {
     context: Context,
     supervisor: Remote<Supervisor>,
+    listeners: Listeners,
 }
 
 impl Supervised {
@@ -189,6 +195,11 @@ impl Supervised {
     /// [`OrderError::Dead`].
     pub async fn status(&self) -> Result<Vec<ChildStatus>, OrderError> {
         answer(self.supervisor.send(Children).await)
+    }
+
+    /// What happens to the children from now on.
+    pub fn events(&self) -> ChildEvents {
+        self.listeners.listen()
     }
 
     /// Has a child ended, and stay down whatever becomes of the others, until it is [started](Self::start).

@@ -16,6 +16,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     ChildSpec, Supervision, chance,
     child::may_speak_for,
+    events::{ChildEvent, Listeners, Teller},
     life::{LifeIsOver, Seated},
     orders::{ChildState, ChildStatus, Children, Find, Found, Order, OrderError, Wish},
     plan::{Act, GivenUp, LifeEnd, Plan, State},
@@ -58,6 +59,7 @@ pub(crate) struct Supervisor {
     pub(super) children: Vec<Ward>,
     begun: Instant,
     contained: bool,
+    events: Teller,
     timer: Option<SpawnHandle>,
     /// Everything is down, and the actor may end.
     is_over: bool,
@@ -86,8 +88,12 @@ impl Supervisor {
                 waiting: Vec::new(),
             })
             .collect();
-        let begun = Instant::now();
-        Self { cx, me, plan, children, begun, contained, timer: None, is_over: false }
+        let (begun, events) = (Instant::now(), Teller::default());
+        Self { cx, me, plan, children, begun, contained, events, timer: None, is_over: false }
+    }
+
+    pub(super) fn listeners(&self) -> Listeners {
+        self.events.listeners()
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -141,7 +147,7 @@ impl Supervisor {
         match begun {
             Ok(seat) => {
                 self.children[child].seat = Some(seat);
-                self.plan.started(child, now);
+                self.started(child);
                 if self.plan.state(child) == State::Stopping {
                     self.end_life(child, ctx);
                 }
@@ -167,9 +173,20 @@ impl Supervisor {
         self.settle(ctx);
     }
 
+    /// A life has begun.
+    pub(super) fn started(&mut self, child: usize) {
+        self.plan.started(child, self.now());
+        if let Some(Found { address, .. }) = found(&self.children[child]) {
+            let child = self.children[child].spec.name.clone();
+            self.events.tell(ChildEvent::Up { child, address });
+        }
+    }
+
     pub(super) fn refused(&mut self, child: usize, why: String) {
         let (now, chance) = (self.now(), chance(&self.cx));
         let running = &mut self.children[child];
+        let (child_name, cause) = (running.spec.name.clone(), why.clone());
+        self.events.tell(ChildEvent::NotStarted { child: child_name, why: cause });
         running.moves += 1;
         tracing::warn!(context = %self.cx.id(), child = running.spec.name, "a child did not start: {why}");
         self.plan.refused(child, &why, now, chance);
@@ -206,6 +223,8 @@ impl Supervisor {
         if !end.is_normal && self.plan.state(child) != State::Stopping {
             tracing::warn!(context = %self.cx.id(), child = running.spec.name, "a child has failed: {why}");
         }
+        let (child_name, is_normal) = (running.spec.name.clone(), end.is_normal);
+        self.events.tell(ChildEvent::Ended { child: child_name, is_normal, why: why.clone() });
         running.why = Some(why);
         if self.plan.state(child) != State::Down {
             self.plan.ended(child, &end, now, chance);
@@ -259,6 +278,7 @@ impl Supervisor {
         let reason = match why {
             Some(why) => {
                 tracing::error!(context = %self.cx.id(), "a supervisor gives up: {why}");
+                self.events.tell(ChildEvent::GaveUp { why: why.clone() });
                 if !self.contained {
                     let text = format!("its supervisor gave up: {why}");
                     self.cx.request_end(&text, self.cx.limits().shutdown_time);

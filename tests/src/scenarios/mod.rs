@@ -221,6 +221,7 @@ macro_rules! conformance {
             the_end_of_a_supervisor_is_the_end_of_all,
             a_child_that_does_not_start_is_tried_elsewhere,
             a_panic_of_what_chooses_a_place_is_a_failed_start,
+            what_happens_to_children_is_told,
             linked_actors_end_together,
         );
         $crate::tests_of!($fabric, topics:

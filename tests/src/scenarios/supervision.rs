@@ -5,8 +5,8 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use actogen::{
-    Backoff, ChildSpec, ChildState, Context, DeadReason, Ended, OrderError, Place, Restart,
-    StopReason, Strategy, Supervised, Supervision, prelude::*,
+    Backoff, ChildEvent, ChildSpec, ChildState, Context, DeadReason, Ended, OrderError, Place,
+    Restart, StopReason, Strategy, Supervised, Supervision, prelude::*,
 };
 
 use crate::{
@@ -332,6 +332,52 @@ pub async fn a_child_that_does_not_start_is_tried_elsewhere<F: Fabric>(mesh: &Me
     let given_up = soon("the end", tree.watch()).await;
     let why = given_up.stopped().unwrap().to_string();
     assert!(why.contains("`one` could not be started"), "{why}");
+    Ok(())
+}
+
+/// Who listens hears of each life's beginning and end, of what could not begin, and of the supervisor's own end.
+pub async fn what_happens_to_children_is_told<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let spec = ChildSpec::spawned::<Fickle>("far", 0).at(below.place());
+    let lives = Cell::new(0);
+    let near = ChildSpec::local("near", move |_| {
+        lives.set(lives.get() + 1);
+        assert!(lives.get() < 2, "too old");
+        Fickle::default()
+    });
+    let supervision = supervision(Strategy::OneForOne).start_attempts(2).child(spec).child(near);
+    let tree = root.supervise(supervision);
+    let mut events = tree.events();
+    let (far, near) = (child(&tree, "far").await, child(&tree, "near").await);
+    let mut told = Vec::new();
+    let mut tell = async |count: usize| {
+        while told.len() < count {
+            told.push(match soon("an event", events.next()).await.unwrap().unwrap() {
+                ChildEvent::Up { child, address } => format!("{child} up {address:?}"),
+                ChildEvent::Ended { child, is_normal, why } => {
+                    format!("{child} ended {is_normal} {why}")
+                }
+                ChildEvent::NotStarted { child, why } => format!("{child} not started {why}"),
+                other => format!("{other:?}"),
+            });
+        }
+        std::mem::take(&mut told)
+    };
+    let mut both = tell(2).await;
+    both.sort();
+    let up = |name: &str, child: &Remote<Fickle>| format!("{name} up {:?}", child.address());
+    assert_eq!(both, [up("far", &far), up("near", &near)]);
+    soon("an answer", far.send(Crash)).await.unwrap_err();
+    let ended = |name: &str| format!("{name} ended false panicked: as it was told");
+    assert_eq!(tell(2).await, [ended("far"), up("far", &far)]);
+    soon("an answer", near.send(Crash)).await.unwrap_err();
+    let failed = "near not started making the actor panicked: too old";
+    assert_eq!(tell(3).await, [ended("near").as_str(), failed, failed]);
+    let last = tell(2).await;
+    assert_eq!(last[0], "far ended true stopped");
+    assert!(last[1].contains("GaveUp") && last[1].contains("`near` could not be started"));
+    assert!(soon("the end", events.next()).await.is_none());
     Ok(())
 }
 
