@@ -5,15 +5,26 @@
 //! | here | [`Store`], what the journal asks of a store; [`Batch`] |
 //! | `file` | [`FileStore`]: one redb file, the default |
 //! | `memory` | [`MemoryStore`]: gone with its process; for trying code, and below it faults for tests |
+//! | `postgres` | `PostgresStore`, by the feature `postgres`: in a database server, where another machine can take over |
+//! | `lease` | [`Lease`]: whether a store that others reach as well is still its journal's |
 
 mod disk;
 mod file;
+mod lease;
 mod memory;
 mod overlay;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use std::ops::Bound;
 
-pub use self::{file::FileStore, memory::MemoryStore};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresSettings, PostgresStore};
+pub use self::{
+    file::FileStore,
+    lease::{Asked, Lease},
+    memory::MemoryStore,
+};
 
 /// Rows that are read at once where there may be many.
 pub(crate) const PAGE: usize = 1024;
@@ -211,6 +222,20 @@ pub trait Store: Send + 'static {
     /// # Errors
     /// [`StoreError`]. Whether the batch is durable is not known then, and the store is not to be used any more.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+
+    /// How it is known that nobody else has taken the store over; nothing where nobody can. The journal asks once, and answers nothing of memory
+    /// alone while the lease is not held.
+    fn lease(&self) -> Option<Lease> {
+        None
+    }
+
+    /// Makes sure that nobody else has taken the store over, as a commit of nothing, and that the [lease](Self::lease) is held again.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    fn confirm(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Does what a commit has left to do, when nobody waits for it.
     ///

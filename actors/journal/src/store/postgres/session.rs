@@ -1,0 +1,222 @@
+//! What is done for one journal, one thing after the other, over one connection at a time.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_postgres::Config;
+
+use super::{
+    backoff::Backoff,
+    fault::Fault,
+    lease::{self, Held, Taken},
+    link::Link,
+    rows::{Changes, Committed, Desk},
+    schema,
+    settings::PostgresSettings,
+};
+use crate::store::{Asked, Lease, Row, StoreError, Table};
+
+/// Of the lease's time this part goes by before it is renewed: two renewals may be lost.
+const RENEWALS: u32 = 3;
+
+/// The longest pause between two looks at another's lease.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What the store is asked.
+pub(super) enum Job {
+    Get(Table, Vec<u8>, Reply<Option<Vec<u8>>>),
+    Scan(Table, Vec<u8>, Option<Vec<u8>>, usize, Reply<Vec<Row>>),
+    Commit(Changes, Reply<()>),
+    Confirm(Reply<()>),
+}
+
+/// Where the answer goes: to a thread that waits for it.
+pub(super) type Reply<T> = std::sync::mpsc::SyncSender<Result<T, StoreError>>;
+
+/// An open journal.
+pub(super) struct Session {
+    settings: PostgresSettings,
+    config: Config,
+    place: String,
+    link: Option<Link>,
+    held: Held,
+    lease: Lease,
+    renew_at: Instant,
+    /// Once something has failed for good nothing more is asked.
+    failed: Option<StoreError>,
+}
+
+impl Session {
+    /// Connects, makes the tables if there are none, and takes the lease, as soon as a holder that has gone does not have it any more.
+    pub(super) async fn open(
+        settings: PostgresSettings,
+        config: Config,
+        mark: &str,
+        lease: Lease,
+    ) -> Result<Self, StoreError> {
+        let (place, renew_at) = (settings.place(&config), Instant::now());
+        let (link, held, failed) = (None, Held::default(), None);
+        let mut session = Self { settings, config, place, link, held, lease, renew_at, failed };
+        session.take(mark).await?;
+        Ok(session)
+    }
+
+    async fn take(&mut self, mark: &str) -> Result<(), StoreError> {
+        let mut before: Option<lease::Found> = None;
+        loop {
+            let take = async |desk: Desk<'_>| lease::take(desk.link, desk.journal, mark, desk.time).await;
+            match self.attempt(take).await? {
+                Taken::Ours(held, asked) => {
+                    self.held = held;
+                    self.granted(asked);
+                    return Ok(());
+                }
+                // A holder that has ended without a word does nothing until its time is over; one that lives does before.
+                Taken::Others(found) => {
+                    if before.is_some_and(|before| found.is_alive_since(&before)) {
+                        return Err(StoreError::InUse { place: self.place.clone() });
+                    }
+                    before = Some(found);
+                    let left = found.left() + Duration::from_millis(1);
+                    sleep(left.min(WATCH)).await;
+                }
+            }
+        }
+    }
+
+    /// Does what it is asked, and keeps the lease meanwhile, until nobody can ask any more.
+    pub(super) async fn serve(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(self.renew_at), if self.failed.is_none() => {
+                    // Whoever asks next is told.
+                    let _ = self.renew().await;
+                }
+                job = jobs.recv() => match job {
+                    Some(job) => self.act(job).await,
+                    None => break,
+                },
+            }
+        }
+        self.free().await;
+    }
+
+    async fn act(&mut self, job: Job) {
+        // Whoever asks waits for the answer.
+        match job {
+            Job::Get(table, key, reply) => {
+                let got = self.attempt(async |desk| desk.get(table, &key).await).await;
+                let _ = reply.send(got);
+            }
+            Job::Scan(table, from, to, most, reply) => {
+                let scan = async |desk: Desk<'_>| desk.scan(table, &from, to.as_deref(), most).await;
+                let _ = reply.send(self.attempt(scan).await);
+            }
+            Job::Commit(changes, reply) => {
+                let _ = reply.send(self.commit(&changes).await);
+            }
+            Job::Confirm(reply) => {
+                let _ = reply.send(self.renew().await);
+            }
+        }
+    }
+
+    async fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
+        let committed = self.attempt(async |desk| desk.commit(changes).await).await?;
+        self.held.batch += 1;
+        if let Committed::Now(asked) = committed {
+            self.granted(asked);
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), StoreError> {
+        let asked = self.attempt(async |desk| desk.renew().await).await?;
+        self.granted(asked);
+        Ok(())
+    }
+
+    fn granted(&mut self, asked: Asked) {
+        let time = self.settings.lease_time();
+        self.lease.grant(asked, time);
+        self.renew_at = Instant::now() + time / RENEWALS;
+    }
+
+    /// Lets a successor in at once. When there is no connection, the lease runs out by itself.
+    async fn free(&mut self) {
+        if self.failed.is_none()
+            && let Some(link) = &self.link
+        {
+            let freeing = lease::free(link, self.settings.journal(), self.held);
+            let freed = timeout(self.settings.lease_time(), freeing).await;
+            if !matches!(freed, Ok(Ok(()))) {
+                tracing::debug!("{} was closed without giving back its lease", self.place);
+            }
+        }
+        self.lose(StoreError::Failed("it is closed".to_owned()));
+    }
+
+    fn lose(&mut self, error: StoreError) {
+        self.lease.lose(error.clone());
+        self.link = None;
+        self.failed = Some(error);
+    }
+
+    /// Asks until there is an answer, over other connections when one breaks, as long as the server may be away.
+    async fn attempt<T>(
+        &mut self,
+        mut ask: impl AsyncFnMut(Desk<'_>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        if let Some(failed) = &self.failed {
+            return Err(failed.clone());
+        }
+        let (limit, patience) = (self.settings.lease_time(), self.settings.patience_time());
+        let mut backoff = Backoff::within(patience);
+        loop {
+            let outcome = timeout(limit, self.ask_once(&mut ask)).await;
+            let outcome =
+                outcome.unwrap_or_else(|_| Err(Fault::Lost(format!("no answer within {limit:?}"))));
+            let why = match outcome {
+                Ok(answer) => return Ok(answer),
+                Err(Fault::Final(error)) => {
+                    self.lose(error.clone());
+                    return Err(error);
+                }
+                Err(Fault::Again(why)) => why,
+                Err(Fault::Lost(why)) => {
+                    self.link = None;
+                    why
+                }
+            };
+            tracing::debug!("{} asks again: {why}", self.place);
+            if !backoff.pause().await {
+                let text = format!("{} has not answered for {patience:?}: {why}", self.place);
+                let error = StoreError::Failed(text);
+                self.lose(error.clone());
+                return Err(error);
+            }
+        }
+    }
+
+    async fn ask_once<T>(
+        &mut self,
+        ask: &mut impl AsyncFnMut(Desk<'_>) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let (settings, place) = (&self.settings, &self.place);
+        let link = match &mut self.link {
+            Some(link) => link,
+            none => {
+                let mut link = Link::open(&self.config, settings.lease_time()).await?;
+                schema::migrate(&link.client, settings.schema_name(), place).await?;
+                link.prepare(settings.schema_name()).await?;
+                none.insert(link)
+            }
+        };
+        let (journal, time) = (settings.journal(), settings.lease_time());
+        ask(Desk { link, journal, place, held: self.held, time }).await
+    }
+}
