@@ -12,6 +12,8 @@ use std::{
 use actogen::{Context, DirectoryError, Policy, Remote, StopReason};
 use tokio::sync::broadcast;
 
+#[cfg(feature = "postgres")]
+use crate::store::{PostgresSettings, PostgresStore};
 use crate::{
     actor::{JournaledActor, Kind},
     client::Client,
@@ -38,6 +40,8 @@ const CLAIMS_UNTOLD: u32 = 100;
 /// Where turns are made durable.
 enum Kept {
     File(PathBuf),
+    #[cfg(feature = "postgres")]
+    Postgres(PostgresSettings),
     Store(Box<dyn Store>),
 }
 
@@ -189,14 +193,13 @@ impl JournalBuilder {
         points.pass("open.before");
         let store = match kept {
             Kept::Store(store) => store,
-            Kept::File(path) if is_here => Box::new(FileStore::open_with(&path, points.clone())?),
-            // Opening may repair, which takes as long as the file is.
             Kept::File(path) => {
                 let points = points.clone();
-                let open = move || FileStore::open_with(&path, points);
-                let opened = tokio::task::spawn_blocking(open).await;
-                let opened = opened.map_err(|error| StoreError::Failed(error.to_string()))?;
-                Box::new(opened?) as Box<dyn Store>
+                opened(is_here, move || FileStore::open_with(&path, points)).await?
+            }
+            #[cfg(feature = "postgres")]
+            Kept::Postgres(settings) => {
+                opened(is_here, move || PostgresStore::open(settings)).await?
             }
         };
         let (writer, mut said) = match is_here {
@@ -219,6 +222,16 @@ impl JournalBuilder {
             events.clone(),
         );
         let hearing = Rc::downgrade(&core);
+        if let Some(lease) = core.borrow().writer.lease().cloned() {
+            // One that has nothing to write stops as well when another has taken over.
+            let hearing = hearing.clone();
+            tokio::task::spawn_local(async move {
+                let error = lease.lost().await;
+                if let Some(core) = hearing.upgrade() {
+                    core.borrow_mut().hear(Err(error));
+                }
+            });
+        }
         tokio::task::spawn_local(async move {
             while let Some(word) = said.recv().await {
                 let Some(core) = hearing.upgrade() else { return };
@@ -237,6 +250,18 @@ impl JournalBuilder {
         points.pass("open.after");
         Ok(Journal(Rc::new(Open { context, core, keeper, node, events })))
     }
+}
+
+/// Opens a store, which may have to repair it, or to wait for it: on a thread of its own unless all is to be done on this one.
+async fn opened<S: Store>(
+    is_here: bool,
+    open: impl FnOnce() -> Result<S, StoreError> + Send + 'static,
+) -> Result<Box<dyn Store>, StoreError> {
+    if is_here {
+        return Ok(Box::new(open()?));
+    }
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok(Box::new(opened.map_err(|error| StoreError::Failed(error.to_string()))??))
 }
 
 fn random_u64() -> Result<u64, StoreError> {
@@ -314,6 +339,17 @@ impl Journal {
     /// Settings for a journal that keeps nothing: the same actors, gone with their process. For trying code.
     pub fn in_memory(context: &Context) -> JournalBuilder {
         Self::builder(context, "").store(MemoryStore::default()).write_here()
+    }
+
+    /// Settings for a journal whose turns are kept in a PostgreSQL database, or in one that speaks its protocol. The node has the journal's
+    /// name, unless it is given another one.
+    ///
+    /// Opening it waits for the server, and for a holder that was killed until its lease has run out.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(context: &Context, settings: PostgresSettings) -> JournalBuilder {
+        let mut builder = Self::builder(context, "").node(settings.journal());
+        builder.kept = Kept::Postgres(settings);
+        builder
     }
 
     /// The node's name.

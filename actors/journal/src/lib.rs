@@ -61,6 +61,7 @@
 //! |---|---|---|
 //! | `json` | no | states and messages as JSON |
 //! | `failpoints` | no | instants at which a test may kill the process |
+//! | `postgres` | no | journals in a PostgreSQL database: `Journal::postgres` |
 
 mod actor;
 mod client;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     failpoint::FailPoints,
-    store::{Batch, Store, StoreError},
+    store::{Batch, Lease, Store, StoreError},
 };
 
 /// Bytes of one commit; what is over comes with the next one.
@@ -35,7 +35,11 @@ type Act = Box<dyn FnOnce(&mut dyn Store) + Send>;
 pub(crate) type Word = Result<u64, StoreError>;
 
 /// Where the store is asked.
-pub(crate) struct Writer(Desks);
+pub(crate) struct Writer {
+    desks: Desks,
+    /// Where others can take the store over: until when they have not.
+    lease: Option<Lease>,
+}
 
 enum Desks {
     /// On a thread of its own.
@@ -90,6 +94,7 @@ impl Writer {
     ) -> Result<(Self, mpsc::UnboundedReceiver<Word>), StoreError> {
         let (sender, jobs) = thread_channel::channel();
         let (words, said) = mpsc::unbounded_channel();
+        let lease = store.lease();
         let run = move || {
             let mut desk = Desk::new(store, words, points);
             while let Ok(first) = jobs.recv() {
@@ -101,7 +106,7 @@ impl Writer {
         let spawned = thread::Builder::new().name("actogen-journal".to_owned()).spawn(run);
         let thread =
             spawned.map_err(|error| StoreError::Failed(format!("it got no thread: {error}")))?;
-        Ok((Self(Desks::Thread(sender, thread)), said))
+        Ok((Self { desks: Desks::Thread(sender, thread), lease }, said))
     }
 
     /// A writer on the thread that calls this.
@@ -111,7 +116,7 @@ impl Writer {
     ) -> (Self, mpsc::UnboundedReceiver<Word>) {
         let here = Rc::new(Here::default());
         let (words, said) = mpsc::unbounded_channel();
-        let served = here.clone();
+        let (served, lease) = (here.clone(), store.lease());
         tokio::task::spawn_local(async move {
             let mut desk = Desk::new(store, words, points);
             loop {
@@ -129,11 +134,21 @@ impl Writer {
                 tokio::task::yield_now().await;
             }
         });
-        (Self(Desks::Here(here)), said)
+        (Self { desks: Desks::Here(here), lease }, said)
+    }
+
+    /// The store's lease, where it has one.
+    pub(crate) fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Whether nobody else can have written since the last commit.
+    pub(crate) fn is_sole(&self) -> bool {
+        self.lease.as_ref().is_none_or(Lease::is_held)
     }
 
     fn ask(&self, job: Job) -> Result<(), StoreError> {
-        match &self.0 {
+        match &self.desks {
             Desks::Thread(jobs, _) => jobs.send(job).map_err(|_| gone()),
             Desks::Here(here) => {
                 here.jobs.borrow_mut().push_back(job);
@@ -146,7 +161,7 @@ impl Writer {
 
     /// Takes nothing more; what was asked is done first.
     pub(crate) fn close(&mut self) -> Closing {
-        match std::mem::replace(&mut self.0, Desks::Closed) {
+        match std::mem::replace(&mut self.desks, Desks::Closed) {
             Desks::Thread(jobs, thread) => {
                 drop(jobs);
                 Closing::Thread(thread)
@@ -261,7 +276,8 @@ impl Desk {
             return;
         }
         self.points.pass("commit.before");
-        let outcome = if batch.is_empty() { Ok(()) } else { self.store.commit(&batch) };
+        let outcome =
+            if batch.is_empty() { self.store.confirm() } else { self.store.commit(&batch) };
         self.points.pass("commit.after");
         if let Err(error) = &outcome {
             self.failed = Some(error.clone());

@@ -109,7 +109,16 @@ impl Engine {
     /// Does this once a turn is durable.
     pub(super) fn release_at(&mut self, ticket: u64, release: Release) {
         if ticket <= self.durable {
-            return self.release(release);
+            let is_answer = matches!(release, Release::Answer(..));
+            if !is_answer || self.writer.is_sole() {
+                return self.release(release);
+            }
+            if self.failed.is_some() {
+                return self.abandon(release);
+            }
+            // What memory says is old if another writer has taken over: a commit of nothing shows that none has.
+            self.submit(Batch::default(), vec![release]);
+            return;
         }
         match self.awaiting.binary_search_by_key(&ticket, |awaiting| awaiting.ticket) {
             Ok(index) => self.awaiting[index].releases.push(release),
