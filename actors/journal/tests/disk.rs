@@ -9,13 +9,16 @@ use std::{io, ops::Bound, sync::Arc};
 use actogen::testing::{self, TestMesh};
 use actogen_journal::{
     AskError, Journal, JournalEvent,
-    store::{Batch, FileStore, Store, StoreError, Table},
+    store::{FileStore, Store, StoreError, Table},
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use redb::StorageBackend;
 
-use support::*;
+use support::{
+    conformance::{last_turn, turn},
+    *,
+};
 
 /// A change of the disk that has not been synced.
 #[derive(Clone, Debug)]
@@ -150,32 +153,6 @@ impl StorageBackend for Cut {
         self.goes_on()?;
         self.disk.write(offset, data)
     }
-}
-
-/// The `number`th turn of a test: it writes its number in two places, and what only it writes.
-fn turn(number: u64) -> Batch {
-    let mut batch = Batch::default();
-    batch.put(Table::State, b"one".to_vec(), number.to_be_bytes().to_vec());
-    batch.put(Table::Seen, b"two".to_vec(), number.to_be_bytes().to_vec());
-    batch.put(Table::Out, number.to_be_bytes().to_vec(), vec![number as u8; 300]);
-    batch.remove(Table::Out, number.saturating_sub(3).to_be_bytes().to_vec());
-    batch
-}
-
-/// The last turn that is in a store, which must be there whole.
-fn last_turn(store: &mut dyn Store) -> u64 {
-    let number =
-        |row: Option<Vec<u8>>| row.map_or(0, |row| u64::from_be_bytes(row.try_into().unwrap()));
-    let one = number(store.get(Table::State, b"one").unwrap());
-    let two = number(store.get(Table::Seen, b"two").unwrap());
-    assert_eq!(one, two, "half a turn is there");
-    let out = store.scan(Table::Out, Bound::Unbounded, Bound::Unbounded, 10).unwrap();
-    let expected: Vec<u64> = (one.saturating_sub(2).max(1)..=one).collect();
-    let found: Vec<u64> =
-        out.iter().map(|(key, _)| u64::from_be_bytes(key[..].try_into().unwrap())).collect();
-    assert_eq!(found, expected);
-    assert!(out.iter().all(|(key, value)| value == &vec![key[7]; 300]));
-    one
 }
 
 proptest! {

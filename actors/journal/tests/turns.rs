@@ -22,18 +22,7 @@ fn builder(context: &actogen::Context, store: &MemoryStore) -> JournalBuilder {
 fn what_was_answered_is_there_when_the_journal_is_opened_again() {
     testing::run(async |mesh: &TestMesh| {
         let (root, store) = (mesh.root().await, MemoryStore::default());
-        for round in 1..=3 {
-            let journal = builder(&root, &store).open().await?;
-            let account = journal.actor::<Account>("a")?;
-            let client = journal.client();
-            assert_eq!(client.send(&account, Balance).await?, (round - 1) * 5);
-            assert_eq!((journal.stats().turns, journal.stats().bytes), (0, 0), "it has only read");
-            assert_eq!(client.send(&account, Deposit(5)).await?, round * 5);
-            assert_eq!(client.send(&account, Balance).await?, round * 5);
-            assert_eq!((journal.stats().turns, journal.stats().reads), (1, 2));
-            journal.close().await;
-        }
-        Ok(())
+        conformance::what_was_answered_is_there(&root, &|| builder(&root, &store)).await
     });
 }
 
@@ -57,28 +46,7 @@ fn j07_a_panic_rolls_state_and_outbox_back_and_the_next_message_works() {
 fn j04_a_request_that_comes_again_is_answered_and_not_run_again() {
     testing::run(async |mesh: &TestMesh| {
         let (root, store) = (mesh.root().await, MemoryStore::default());
-        let journal = builder(&root, &store).open().await?;
-        let account = journal.actor::<Account>("a")?;
-        let client = journal.client();
-        let number = client.next_number();
-        assert_eq!(client.send(&account, Deposit(5)).await?, 5);
-        // The asker has ended before it kept the answer, and asks under the same number again.
-        let again = Client::resumed(&root, client.id(), number);
-        assert_eq!(again.send(&account, Deposit(5)).await?, 5);
-        journal.close().await;
-        let journal = builder(&root, &store).open().await?;
-        let again = Client::resumed(&root, client.id(), number);
-        assert_eq!(again.send(&account, Deposit(5)).await?, 5);
-        assert_eq!(
-            again.send(&account, Deposit(5)).await?,
-            10,
-            "the next number is another request"
-        );
-        let late = Client::resumed(&root, client.id(), number);
-        let settled = late.send(&account, Deposit(5)).await;
-        assert_eq!(settled, Err(AskError::Refused(Refusal::Settled)));
-        assert_eq!(journal.stats().duplicates, 1);
-        Ok(())
+        conformance::what_comes_again_is_not_run_again(&root, &|| builder(&root, &store)).await
     });
 }
 
@@ -86,18 +54,7 @@ fn j04_a_request_that_comes_again_is_answered_and_not_run_again() {
 fn j05_messages_between_actors_arrive_once_and_in_order() {
     testing::run(async |mesh: &TestMesh| {
         let (root, store) = (mesh.root().await, MemoryStore::default());
-        let journal = builder(&root, &store).open().await?;
-        let (a, b) = (journal.actor::<Account>("a")?, journal.actor::<Account>("b")?);
-        let client = journal.client();
-        client.send(&a, Deposit(1000)).await?;
-        for amount in 1..=20 {
-            assert!(client.send(&a, Transfer { to: b.clone(), amount }).await?);
-        }
-        let all: Vec<u64> = (1..=20).collect();
-        until("all credits", all, async || client.send(&b, Credits).await.unwrap()).await;
-        assert_eq!(client.send(&a, Balance).await?, 1000 - 210);
-        until("nothing on its way", 0, async || journal.stats().outbox_bytes).await;
-        Ok(())
+        conformance::messages_arrive_once_and_in_order(&root, &|| builder(&root, &store)).await
     });
 }
 
@@ -105,21 +62,7 @@ fn j05_messages_between_actors_arrive_once_and_in_order() {
 fn a_timer_fires_once_though_the_journal_was_closed_when_it_was_due() {
     testing::run(async |mesh: &TestMesh| {
         let (root, store) = (mesh.root().await, MemoryStore::default());
-        let journal = builder(&root, &store).open().await?;
-        let account = journal.actor::<Account>("a")?;
-        let client = journal.client();
-        client.send(&account, Later(Duration::from_millis(30), 1)).await?;
-        let cancelled = client.send(&account, Later(Duration::from_millis(30), 2)).await?;
-        client.send(&account, Cancel(cancelled)).await?;
-        client.send(&account, Later(Duration::from_secs(3600), 3)).await?;
-        until("the first", vec![1], async || client.send(&account, Credits).await.unwrap()).await;
-        client.send(&account, Later(Duration::from_millis(1), 4)).await?;
-        journal.close().await;
-        let journal = builder(&root, &store).open().await?;
-        let client = journal.client();
-        until("the fourth", vec![1, 4], async || client.send(&account, Credits).await.unwrap())
-            .await;
-        Ok(())
+        conformance::a_timer_fires_once(&root, &|| builder(&root, &store)).await
     });
 }
 

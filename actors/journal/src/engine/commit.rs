@@ -206,6 +206,9 @@ impl Engine {
             return;
         }
         self.failed = Some(error.clone());
+        if *error == StoreError::Fenced {
+            self.fenced.notify_one();
+        }
         self.say(JournalEvent::Failed { error: error.clone() });
         let refusal = Refusal::StoreFailed(error.to_string());
         for awaiting in std::mem::take(&mut self.awaiting) {

@@ -127,6 +127,8 @@ pub(crate) struct Engine {
     timers: Timers,
     timers_changed: Rc<Notify>,
     failed: Option<StoreError>,
+    /// Another writer has taken over.
+    pub(crate) fenced: Rc<Notify>,
     events: broadcast::Sender<JournalEvent>,
     stats: JournalStats,
 }
@@ -171,6 +173,7 @@ impl Engine {
                 timers: Timers::default(),
                 timers_changed: Rc::default(),
                 failed: None,
+                fenced: Rc::default(),
                 events,
                 stats: JournalStats::default(),
             })

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
+pub(crate) mod conformance;
+
 use std::time::Duration;
 
 use actogen::prelude::*;

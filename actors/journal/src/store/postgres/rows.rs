@@ -81,10 +81,8 @@ impl Desk<'_> {
     pub(super) async fn get(self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let Self { link, journal, held: Held { epoch, batch }, .. } = self;
         let get = &link.statements().get;
-        let row = link
-            .client
-            .query_opt(get, &[&journal, &epoch, &batch, &number(table), &key])
-            .await?;
+        let row =
+            link.client.query_opt(get, &[&journal, &epoch, &batch, &number(table), &key]).await?;
         match row {
             Some(row) => Ok(row.try_get(0)?),
             None => Err(self.not_ours().await),
@@ -174,9 +172,7 @@ impl Desk<'_> {
         let puts = async {
             match put.0.is_empty() {
                 true => Ok(0),
-                false => {
-                    client.execute(&statements.put, &[&journal, &put.0, &put.1, &put.2]).await
-                }
+                false => client.execute(&statements.put, &[&journal, &put.0, &put.1, &put.2]).await,
             }
         };
         let removes = async {

@@ -92,8 +92,7 @@ async fn version(client: &Client, schema: &str) -> Result<Option<i32>, Fault> {
         Ok(Some(row)) => Ok(Some(row.try_get(0)?)),
         Err(error) => match error.code() {
             Some(code)
-                if [&SqlState::UNDEFINED_TABLE, &SqlState::INVALID_SCHEMA_NAME]
-                    .contains(&code) =>
+                if [&SqlState::UNDEFINED_TABLE, &SqlState::INVALID_SCHEMA_NAME].contains(&code) =>
             {
                 Ok(None)
             }

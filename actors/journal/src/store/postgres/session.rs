@@ -67,7 +67,8 @@ impl Session {
     async fn take(&mut self, mark: &str) -> Result<(), StoreError> {
         let mut before: Option<lease::Found> = None;
         loop {
-            let take = async |desk: Desk<'_>| lease::take(desk.link, desk.journal, mark, desk.time).await;
+            let take =
+                async |desk: Desk<'_>| lease::take(desk.link, desk.journal, mark, desk.time).await;
             match self.attempt(take).await? {
                 Taken::Ours(held, asked) => {
                     self.held = held;
@@ -113,7 +114,8 @@ impl Session {
                 let _ = reply.send(got);
             }
             Job::Scan(table, from, to, most, reply) => {
-                let scan = async |desk: Desk<'_>| desk.scan(table, &from, to.as_deref(), most).await;
+                let scan =
+                    async |desk: Desk<'_>| desk.scan(table, &from, to.as_deref(), most).await;
                 let _ = reply.send(self.attempt(scan).await);
             }
             Job::Commit(changes, reply) => {

@@ -141,12 +141,7 @@ impl PostgresSettings {
         });
         let hosts: Vec<_> = hosts.collect();
         let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-        format!(
-            "journal {:?} in {database}.{} at {}",
-            self.journal,
-            self.schema,
-            hosts.join(",")
-        )
+        format!("journal {:?} in {database}.{} at {}", self.journal, self.schema, hosts.join(","))
     }
 }
 
