@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 
 pub(crate) mod conformance;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
 
 use std::time::Duration;
 
