@@ -22,7 +22,10 @@ use parking_lot::Mutex;
 
 use support::{
     conformance::{self, last_turn, turn},
-    postgres::{PASSWORD, Proxy, Server, Verdict},
+    postgres::{
+        PASSWORD, Server,
+        proxy::{Proxy, Verdict},
+    },
     *,
 };
 

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Bound::{self, Excluded, Included, Unbounded},
+    ops::{
+        Bound::{self, Excluded, Included, Unbounded},
+        RangeBounds,
+    },
     time::Duration,
 };
 
@@ -135,24 +138,9 @@ fn rows_are_as_a_map_has_them(open: Open<'_>) {
             };
             let (from, to) =
                 (bound((&one).min(&two), &mut seed), bound((&one).max(&two), &mut seed));
+            let range = (from.clone(), to.clone());
+            let is_within = |key| RangeBounds::<Vec<u8>>::contains(&range, key);
             let most = 1 + next(&mut seed) as usize % 20;
-            let is_within = |key: &Vec<u8>| {
-                let (is_behind, is_before) = match (&from, &to) {
-                    (from, to) => (
-                        match from {
-                            Unbounded => true,
-                            Included(from) => key >= from,
-                            Excluded(from) => key > from,
-                        },
-                        match to {
-                            Unbounded => true,
-                            Included(to) => key <= to,
-                            Excluded(to) => key < to,
-                        },
-                    ),
-                };
-                is_behind && is_before
-            };
             let expected: Vec<Row> = model
                 .iter()
                 .filter(|((of, key), _)| *of == table && is_within(key))

@@ -1,6 +1,6 @@
 //! A PostgreSQL server of a test's own. It ends when its value is dropped.
 
-mod proxy;
+pub(crate) mod proxy;
 
 use std::{
     fs::{self, File},
@@ -16,8 +16,6 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
-
-pub(crate) use self::proxy::{Proxy, Verdict};
 
 /// No wait is longer.
 const PATIENCE: Duration = Duration::from_secs(60);
