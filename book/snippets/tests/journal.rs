@@ -8,6 +8,7 @@ use std::time::Duration;
 use actogen::prelude::*;
 use actogen_journal::{Journal, Journaled, JournaledActor, Turn};
 // ANCHOR_END: imports
+use actogen_journal::store::PostgresSettings;
 
 // ANCHOR: messages
 #[derive(RemoteMessage, Serialize, Deserialize)]
@@ -112,6 +113,15 @@ async fn shop(cx: &Context, file: &std::path::Path) -> actogen::Result<Journal> 
     Ok(journal)
 }
 // ANCHOR_END: open
+
+#[expect(dead_code, reason = "it needs a database, and the tests of the crate have one")]
+// ANCHOR: postgres
+async fn shop_in_a_database(cx: &Context, url: &str) -> actogen::Result<Journal> {
+    let settings = PostgresSettings::new(url, "shop").lease(Duration::from_secs(30));
+    let journal = Journal::postgres(cx, settings).kind::<Cart>().kind::<Stock>().open().await?;
+    Ok(journal)
+}
+// ANCHOR_END: postgres
 
 #[actogen::test]
 async fn an_order_is_filled_once_though_the_shop_is_closed_in_between(
