@@ -36,8 +36,8 @@ const LOST: [&SqlState; 9] = [
 const AGAIN: [&SqlState; 4] = [
     &SqlState::T_R_SERIALIZATION_FAILURE,
     &SqlState::T_R_DEADLOCK_DETECTED,
-    &SqlState::LOCK_NOT_AVAILABLE,
     // Its time was over.
+    &SqlState::LOCK_NOT_AVAILABLE,
     &SqlState::QUERY_CANCELED,
 ];
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::{try_join, try_join5};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls, Statement};
 
@@ -36,7 +37,7 @@ pub(super) struct Statements {
 }
 
 impl Link {
-    /// Connects. What the server still does for this connection when it is lost is over within the limit.
+    /// Connects. A transaction that is left open by a connection that breaks is over within the limit, and none waits longer for one.
     pub(super) async fn open(config: &Config, limit: Duration) -> Result<Self, Fault> {
         let (client, connection) = config.connect(NoTls).await?;
         let driver = tokio::spawn(async move {
@@ -46,9 +47,11 @@ impl Link {
             }
         });
         let link = Self { client, statements: None, driver };
-        let limit = limit.as_millis();
+        // A limit for statements would end a commit's wait for its standby, and the commit would be said to be done.
         let limits = format!(
-            "SET statement_timeout = {limit}; SET idle_in_transaction_session_timeout = {limit}"
+            "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}",
+            (limit / 2).as_millis(),
+            limit.as_millis()
         );
         link.client.batch_execute(&limits).await?;
         link.sync().await?;
@@ -71,18 +74,25 @@ impl Link {
     pub(super) async fn prepare(&mut self, schema: &str) -> Result<(), Fault> {
         let client = &self.client;
         let prepare = async |sql: &str| client.prepare(&within(schema, sql)).await;
-        self.statements = Some(Statements {
-            begin: prepare(super::lease::BEGIN).await?,
-            take: prepare(super::lease::TAKE).await?,
-            look: prepare(super::lease::LOOK).await?,
-            hold: prepare(super::lease::HOLD).await?,
-            free: prepare(super::lease::FREE).await?,
-            get: prepare(super::rows::GET).await?,
-            scan: prepare(super::rows::SCAN).await?,
-            scan_to: prepare(super::rows::SCAN_TO).await?,
-            put: prepare(super::rows::PUT).await?,
-            remove: prepare(super::rows::REMOVE).await?,
-        });
+        // All at once: the way to a server may be long.
+        let lease = try_join5(
+            prepare(super::lease::BEGIN),
+            prepare(super::lease::TAKE),
+            prepare(super::lease::LOOK),
+            prepare(super::lease::HOLD),
+            prepare(super::lease::FREE),
+        );
+        let rows = try_join5(
+            prepare(super::rows::GET),
+            prepare(super::rows::SCAN),
+            prepare(super::rows::SCAN_TO),
+            prepare(super::rows::PUT),
+            prepare(super::rows::REMOVE),
+        );
+        let ((begin, take, look, hold, free), (get, scan, scan_to, put, remove)) =
+            try_join(lease, rows).await?;
+        self.statements =
+            Some(Statements { begin, take, look, hold, free, get, scan, scan_to, put, remove });
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! What is done for one journal, one thing after the other, over one connection at a time.
 
-use std::time::Duration;
+use std::{
+    ops::ControlFlow::{self, Break, Continue},
+    pin::pin,
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -91,19 +95,43 @@ impl Session {
     /// Does what it is asked, and keeps the lease meanwhile, until nobody can ask any more.
     pub(super) async fn serve(mut self, mut jobs: mpsc::UnboundedReceiver<Job>) {
         loop {
-            tokio::select! {
+            let job = tokio::select! {
                 biased;
                 () = sleep_until(self.renew_at), if self.failed.is_none() => {
-                    // Whoever asks next is told.
-                    let _ = self.renew().await;
+                    match self.keep(&mut jobs).await {
+                        Continue(None) => continue,
+                        Continue(job) => job,
+                        Break(()) => None,
+                    }
                 }
-                job = jobs.recv() => match job {
-                    Some(job) => self.act(job).await,
-                    None => break,
-                },
+                job = jobs.recv() => job,
+            };
+            match job {
+                Some(job) => self.act(job).await,
+                None => break,
             }
         }
         self.free().await;
+    }
+
+    /// Renews the lease; gives what has been asked meanwhile. Ends at once when nobody can ask any more: there is nothing to wait for.
+    async fn keep(
+        &mut self,
+        jobs: &mut mpsc::UnboundedReceiver<Job>,
+    ) -> ControlFlow<(), Option<Job>> {
+        let mut asked = None;
+        let mut renewing = pin!(self.renew());
+        loop {
+            tokio::select! {
+                biased;
+                // Whoever asks next is told when it has failed.
+                _ = &mut renewing => return Continue(asked),
+                job = jobs.recv(), if asked.is_none() => match job {
+                    Some(job) => asked = Some(job),
+                    None => return Break(()),
+                },
+            }
+        }
     }
 
     async fn act(&mut self, job: Job) {
@@ -176,12 +204,10 @@ impl Session {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());
         }
-        let (limit, patience) = (self.settings.lease_time(), self.settings.patience_time());
+        let patience = self.settings.patience_time();
         let mut backoff = Backoff::within(patience);
         loop {
-            let outcome = timeout(limit, self.ask_once(&mut ask)).await;
-            let outcome =
-                outcome.unwrap_or_else(|_| Err(Fault::Lost(format!("no answer within {limit:?}"))));
+            let outcome = self.ask_once(&mut ask).await;
             let why = match outcome {
                 Ok(answer) => return Ok(answer),
                 Err(Fault::Final(error)) => {
@@ -208,17 +234,23 @@ impl Session {
         &mut self,
         ask: &mut impl AsyncFnMut(Desk<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let (settings, place) = (&self.settings, &self.place);
-        let link = match &mut self.link {
+        let limit = self.settings.lease_time();
+        let late = |_| Fault::Lost(format!("no answer within {limit:?}"));
+        let link = match self.link.take() {
             Some(link) => link,
-            none => {
-                let mut link = Link::open(&self.config, settings.lease_time()).await?;
-                schema::migrate(&link.client, settings.schema_name(), place).await?;
-                link.prepare(settings.schema_name()).await?;
-                none.insert(link)
-            }
+            None => timeout(limit, self.connected()).await.map_err(late)??,
         };
-        let (journal, time) = (settings.journal(), settings.lease_time());
-        ask(Desk { link, journal, place, held: self.held, time }).await
+        let link = self.link.insert(link);
+        let (journal, place) = (self.settings.journal(), &*self.place);
+        let desk = Desk { link, journal, place, held: self.held, time: limit };
+        timeout(limit, ask(desk)).await.map_err(late)?
+    }
+
+    async fn connected(&self) -> Result<Link, Fault> {
+        let (schema, limit) = (self.settings.schema_name(), self.settings.lease_time());
+        let mut link = Link::open(&self.config, limit).await?;
+        schema::migrate(&link.client, schema, &self.place).await?;
+        link.prepare(schema).await?;
+        Ok(link)
     }
 }
