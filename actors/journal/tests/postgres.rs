@@ -379,3 +379,16 @@ async fn j15_a_node_whose_journal_is_taken_over_stops_before_it_answers(
     new.close().await;
     Ok(())
 }
+
+#[actogen::test]
+async fn j15_a_node_that_has_nothing_to_do_finds_out_that_it_was_taken_over(
+    cx: Context,
+) -> actogen::Result<()> {
+    let Some(server) = Server::start("j15_a_node_that_has_nothing_to_do") else { return Ok(()) };
+    let journal = Journal::postgres(&cx, settings(server.direct())).open().await?;
+    let mut events = journal.events();
+    server.rows("UPDATE actogen.lease SET epoch = epoch + 1");
+    assert_eq!(events.recv().await?, JournalEvent::Failed { error: StoreError::Fenced });
+    journal.close().await;
+    Ok(())
+}
