@@ -15,7 +15,7 @@ use actogen::{
     testing::{self, TestMesh},
 };
 use actogen_journal::{
-    Journal, JournalEvent,
+    Client, Journal, JournalEvent, NodeName, ShardMap, Shards,
     store::{PostgresSettings, PostgresStore, Store, StoreError, Table},
 };
 use parking_lot::Mutex;
@@ -390,5 +390,41 @@ async fn j15_a_node_that_has_nothing_to_do_finds_out_that_it_was_taken_over(
     server.rows("UPDATE actogen.lease SET epoch = epoch + 1");
     assert_eq!(events.recv().await?, JournalEvent::Failed { error: StoreError::Fenced });
     journal.close().await;
+    Ok(())
+}
+
+#[actogen::test]
+async fn shards_of_a_process_that_is_gone_are_taken_over_when_their_leases_have_run_out(
+    cx: Context,
+) -> actogen::Result<()> {
+    let Some(server) = Server::start("shards_of_a_process_that_is_gone") else { return Ok(()) };
+    let proxy = Proxy::to(server.port());
+    let map = ShardMap::new("bank", 4)?;
+    let part = async |url: String| {
+        let context = cx.clone();
+        let open = move |node: &NodeName| {
+            let settings = PostgresSettings::new(url.clone(), node.as_str());
+            let settings = settings.lease(LEASE).patience(Duration::from_secs(60));
+            Journal::postgres(&context, settings).kind::<Account>()
+        };
+        Shards::open(&cx, &map, open).await
+    };
+    let first = part(server.url(proxy.port())).await?;
+    until("all shards", vec![0, 1, 2, 3], async || first.held()).await;
+    let client = Client::new(&cx).within(Duration::from_secs(60));
+    for key in 0..8 {
+        let account = map.actor::<Account>(&key.to_string())?;
+        assert_eq!(client.send(&account, Deposit(key)).await?, key);
+    }
+    // It is cut off and ends without a word: its leases stand.
+    proxy.freeze(true);
+    drop(first);
+    let second = part(server.direct()).await?;
+    for key in 0..8 {
+        let account = map.actor::<Account>(&key.to_string())?;
+        assert_eq!(client.send(&account, Deposit(1)).await?, key + 1);
+    }
+    assert_eq!(second.held(), [0, 1, 2, 3]);
+    second.close().await;
     Ok(())
 }

@@ -19,9 +19,9 @@ use std::{fmt, rc::Rc};
 
 use actix::Actor;
 use actogen::{Choice, Context, DirectoryError, Group, Remote, RemoteActor, StopReason};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
-use self::shard::{Shard, Task};
+use self::shard::Shard;
 use crate::{
     actor::JournaledActor,
     id::{ActorId, Journaled, NameError, NodeName},
@@ -100,16 +100,25 @@ impl Actor for Member {
 /// How a shard's journal is opened, by its node's name.
 pub(crate) type Open = dyn Fn(&NodeName) -> JournalBuilder;
 
-/// A part in holding the shards of a name, from [`Shards::open`] until [`Shards::close`]. When it is dropped instead, its journals are left as they
-/// are, as by a crash, and others take them over.
+/// A part in holding the shards of a name, from [`Shards::open`] until [`Shards::close`]; or until it is dropped, which closes them as well and does
+/// not wait for it.
 #[must_use = "it holds its shards as long as it is kept"]
 pub struct Shards {
     map: ShardMap,
     group: Group<Member>,
     held: watch::Receiver<Vec<bool>>,
-    following: Task,
+    following: Following,
     shards: Vec<Shard>,
     membership: Membership,
+}
+
+/// The task that follows the group; ends with this.
+struct Following(JoinHandle<()>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The member of the group; ends with this.
@@ -158,8 +167,8 @@ impl Shards {
         };
         let shards: Vec<_> = nodes.iter().enumerate().map(begin).collect();
         let wishes = shards.iter().map(Shard::wish).collect();
-        let following =
-            Task::begin(follow(group.clone(), membership.member.clone(), nodes, wishes));
+        let following = follow(group.clone(), membership.member.clone(), nodes, wishes);
+        let following = Following(tokio::task::spawn_local(following));
         Ok(Self { map: map.clone(), group, held, following, shards, membership })
     }
 

@@ -13,25 +13,10 @@ use crate::{events::JournalEvent, id::NodeName, journal::Journal, store::StoreEr
 /// How long until a journal is tried again that could not be opened, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// A task that ends with this.
-pub(super) struct Task(JoinHandle<()>);
-
-impl Task {
-    pub(super) fn begin(task: impl Future<Output = ()> + 'static) -> Self {
-        Self(tokio::task::spawn_local(task))
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A shard, with the task that sees to its journal.
+/// A shard, with the task that sees to its journal. That closes the journal when nobody is left who could wish for it.
 pub(super) struct Shard {
     wish: watch::Sender<bool>,
-    task: Task,
+    task: JoinHandle<()>,
 }
 
 impl Shard {
@@ -43,7 +28,7 @@ impl Shard {
     ) -> Self {
         let (wish, wished) = watch::channel(false);
         let hold = move |held: bool| holds.send_modify(|all| all[number] = held);
-        let task = Task::begin(see_to(node, open, wished, hold));
+        let task = tokio::task::spawn_local(see_to(node, open, wished, hold));
         Self { wish, task }
     }
 
@@ -58,10 +43,10 @@ impl Shard {
 
     /// Waits until it is closed.
     pub(super) async fn end(self) {
-        let Self { wish, mut task } = self;
+        let Self { wish, task } = self;
         drop(wish);
-        // It ends by itself only.
-        let _ = (&mut task.0).await;
+        // Nobody aborts it.
+        let _ = task.await;
     }
 }
 
