@@ -11,7 +11,7 @@
 //!
 //! Who holds a shard is chosen by rendezvous hashing, from what each member knows of the group. Two who know different things may both mean to
 //! hold one: the store decides, which lets in one writer at a time. So the stores must be where every member can open them: in one database
-//! (PostgreSQL), or, for processes of one machine, in one folder.
+//! (PostgreSQL), or, for processes of one machine, in one folder. Each shard that is held has a thread, and in a database a connection.
 
 mod shard;
 

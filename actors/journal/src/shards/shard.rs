@@ -1,6 +1,10 @@
 //! One shard as a member sees it: opens its journal when it is the member's, and closes it when it is not.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast::error::RecvError, watch},
@@ -12,6 +16,9 @@ use crate::{events::JournalEvent, id::NodeName, journal::Journal, store::StoreEr
 
 /// How long until a journal is tried again that could not be opened, at first and at last.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// The longest pause while another has it open.
+const AGAIN_BEHIND: Duration = Duration::from_millis(500);
 
 /// A shard, with the task that sees to its journal. That closes the journal when nobody is left who could wish for it.
 pub(super) struct Shard {
@@ -58,28 +65,43 @@ async fn see_to(
     hold: impl Fn(bool),
 ) {
     let mut pause = AGAIN.0;
-    while wished.wait_for(|wanted| *wanted).await.is_ok() {
-        match open(&node).node(node.as_str()).open().await {
+    // The last wish may still be for it when there is nobody left to wish.
+    while wished.wait_for(|wanted| *wanted).await.is_ok() && wished.has_changed().is_ok() {
+        let opened = match catch_unwind(AssertUnwindSafe(|| open(&node))) {
+            Ok(builder) => builder.node(node.as_str()).open().await,
+            Err(_) => {
+                tracing::error!(%node, "a shard is not opened: what says how has panicked");
+                return;
+            }
+        };
+        match opened {
             Ok(journal) => {
-                pause = AGAIN.0;
                 hold(true);
                 tokio::select! {
-                    _ = wished.wait_for(|wanted| !wanted) => {}
+                    _ = wished.wait_for(|wanted| !wanted) => pause = AGAIN.0,
                     () = failed(&journal) => {}
                 }
                 hold(false);
                 journal.close().await;
+                if *wished.borrow() {
+                    // A store that opens and fails is not opened all the time.
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(AGAIN.1);
+                }
             }
             Err(error) => {
                 tokio::select! {
                     _ = wished.wait_for(|wanted| !wanted) => {}
                     () = tokio::time::sleep(pause) => {}
                 }
-                // Whoever had it has not closed it yet, and does so in a moment.
-                if !is_others(&error) {
-                    tracing::warn!(%node, "a shard cannot be opened: {error}");
-                    pause = (pause * 2).min(AGAIN.1);
-                }
+                pause = match is_others(&error) {
+                    // Whoever had it has not closed it yet, and does so in a moment.
+                    true => (pause * 2).min(AGAIN_BEHIND),
+                    false => {
+                        tracing::warn!(%node, "a shard cannot be opened: {error}");
+                        (pause * 2).min(AGAIN.1)
+                    }
+                };
             }
         }
     }
