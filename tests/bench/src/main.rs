@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `options`, `report`, `page` | the command line; what is put out, and drawn |
 //! | `suite`, `rounds` | what can be measured, and how often |
-//! | `local`, `remote`, `relay`, `mixed`, `calls`, `files`, `flood`, `scale`, `journal` | the suites |
+//! | `local`, `remote`, `relay`, `mixed`, `calls`, `files`, `flood`, `scale`, `groups`, `journal` | the suites |
 //! | `workload`, `note` | the work that both do, and its message |
 //! | `ours`, `offspring`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
@@ -14,6 +14,7 @@ mod calls;
 mod failure;
 mod files;
 mod flood;
+mod groups;
 mod journal;
 mod local;
 mod mixed;

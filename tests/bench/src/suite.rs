@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    calls, failure::Failure, files, flood, journal, local, mixed, relay, remote, report::Report,
-    scale, settings::Settings,
+    calls, failure::Failure, files, flood, groups, journal, local, mixed, relay, remote,
+    report::Report, scale, settings::Settings,
 };
 
 /// Every suite there is.
@@ -19,6 +19,7 @@ pub(crate) const SUITES: &[Suite] = &[
     files::SUITE,
     flood::SUITE,
     scale::SUITE,
+    groups::SUITE,
     journal::SUITE,
 ];
 

@@ -117,7 +117,10 @@ impl Figures {
         if name == "scale_payload" {
             return self.throughput(points);
         }
-        let item = name.trim_start_matches("scale_");
+        let (item, of) = match name.strip_prefix("group_") {
+            Some(what) => ("members", format!(": {what}")),
+            None => (name.trim_start_matches("scale_"), String::new()),
+        };
         let ticks = points.iter().map(|&(n, _)| (n, format!("{n}"))).collect();
         let across = Axis::logarithmic_at(&format!("number of {item}"), ticks);
         let costs: Vec<_> = points.iter().map(|(n, shown)| (*n, shown.summary.value)).collect();
@@ -138,7 +141,7 @@ impl Figures {
         let most =
             all.iter().flat_map(|line| &line.points).map(|point| point.1).fold(1.0, f64::max);
         let up = Axis::linear(&format!("cost of an item ({unit})"), most);
-        self.put(&format!("Cost over {item}"), "Lower is better.", |id, title| {
+        self.put(&format!("Cost over {item}{of}"), "Lower is better.", |id, title| {
             lines(id, title, &across, &up, &all)
         });
     }
@@ -204,9 +207,10 @@ fn series(shown: &[Shown]) -> Vec<(&str, Vec<(f64, &Shown)>)> {
     for shown in shown {
         let Some((name, number)) = shown.measure.name.rsplit_once('_') else { continue };
         let Ok(number) = number.parse::<f64>() else { continue };
-        match series.last_mut() {
-            Some((last, points)) if *last == name => points.push((number, shown)),
-            _ => series.push((name, vec![(number, shown)])),
+        // What is measured of one size at once lies between those of others.
+        match series.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, points)) => points.push((number, shown)),
+            None => series.push((name, vec![(number, shown)])),
         }
     }
     series
@@ -289,8 +293,8 @@ mod tests {
         let all = [
             shown(&TELL, 1.0),
             shown(&FEW, 1.0),
-            shown(&MANY, 1.5),
             shown(&EMPTY, 1.0),
+            shown(&MANY, 1.5),
             shown(&LARGE, 1.0),
         ];
         let found: Vec<_> = series(&all)
