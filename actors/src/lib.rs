@@ -139,7 +139,10 @@ pub use crate::{
     builder::ContextBuilder,
     channel::{CHANNEL_QUEUE, Item, Key, ReceiveError, Receiver, Select, Sender},
     context::{BindError, Context, Down, LookupError, Watch},
-    directory::{Choice, Claim, DirectoryError, Group, GroupEvent, GroupEvents, GroupRequest},
+    directory::{
+        Choice, Claim, DirectoryError, DirectoryHoldings, Group, GroupEvent, GroupEvents,
+        GroupRequest,
+    },
     files::{Fetch, Fetched, FileError, Files, FilesCalls, Order, Progress},
     flow::{
         Breaker, BreakerState, Dismiss, Enlist, FlowError, GaveUp, Inflow, InflowError, Job,

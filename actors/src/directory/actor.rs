@@ -15,6 +15,7 @@ use actogen_runtime::{
 
 use super::{
     asks::{Ask, AskTop, Change, Claim, Hold, Resolve, Said},
+    holdings::Count,
     late::Late,
     own::Own,
     top::{DirectoryError, Known, Top, Word, Words},
@@ -36,22 +37,22 @@ const MOST_GONE: usize = 4096;
 #[remote(
     name = "actogen.directory",
     inbound(AskTop, Said),
-    messages(Claim, Resolve, Change, Hold),
+    messages(Claim, Resolve, Change, Hold, Count),
     crate = crate
 )]
 pub(super) struct Directory {
     pub(super) cx: Context,
     events: ContextEvents,
     pub(super) above: Option<ContextId>,
-    top: Top,
+    pub(super) top: Top,
     /// What actors of this context have.
     pub(super) own: Own,
     /// What somebody here wants to know.
     pub(super) wishes: Wishes,
     /// Words for which there was no room.
-    late: Late,
+    pub(super) late: Late,
     /// Those who had something here and were lost: perhaps it is only the way to them that was.
-    gone: BTreeSet<ContextId>,
+    pub(super) gone: BTreeSet<ContextId>,
 }
 
 impl Directory {

@@ -21,6 +21,11 @@ impl Late {
         self.0.is_empty()
     }
 
+    /// How many contexts have not been told all.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether a context has not been told all, so that a word to it waits behind what was said before.
     pub(super) fn concerns(&self, context: ContextId) -> bool {
         self.0.contains_key(&context)

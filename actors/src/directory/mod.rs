@@ -8,6 +8,7 @@
 //! | `view` | what a context knows of a group that it holds |
 //! | `actor` | the directory of each context, between those |
 //! | `own`, `wishes` | what it has to say for actors here, and what somebody here wants to know |
+//! | `holdings` | how much a directory keeps |
 //! | `asks`, `late` | what directories say to each other, and what found no room on the way |
 //!
 //! ```text
@@ -22,6 +23,7 @@
 mod actor;
 mod asks;
 mod group;
+mod holdings;
 mod late;
 mod own;
 mod top;
@@ -47,6 +49,7 @@ use self::{
 };
 pub use self::{
     group::{Group, GroupEvents, GroupRequest},
+    holdings::DirectoryHoldings,
     top::DirectoryError,
     view::{Choice, GroupEvent},
 };

@@ -49,6 +49,11 @@ impl Own {
         claims.chain(joins)
     }
 
+    /// Names and memberships.
+    pub(super) fn count(&self) -> usize {
+        self.claims.len() + self.joined.len()
+    }
+
     /// Whether what was asked for is so still.
     pub(super) fn mean(&self, ask: &Ask) -> bool {
         let owns = |name: &str, owner: Address| {

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use actogen_runtime::core::{Address, ContextId, Incarnation};
 use serde::{Deserialize, Serialize};
 
+use super::holdings::DirectoryHoldings;
+
 /// The most names, the most groups and the most members of groups that a mesh may have.
 const MOST: usize = 1_000_000;
 
@@ -156,6 +158,16 @@ impl Top {
     /// The contexts that have anything here.
     pub(super) fn contexts(&self) -> Vec<ContextId> {
         self.parts.keys().copied().collect()
+    }
+
+    /// How much is kept.
+    pub(super) fn count(&self, holdings: &mut DirectoryHoldings) {
+        holdings.names = self.names.len();
+        holdings.groups = self.groups.len();
+        holdings.members = self.members;
+        holdings.holders = self.groups.values().map(|group| group.holders.len()).sum();
+        holdings.waiting = self.waiting.values().map(BTreeSet::len).sum();
+        holdings.parts = self.parts.len();
     }
 
     /// Gives a name to an actor that has none yet. Where two parts of a mesh come together, `is_old` says that it has owned the name

@@ -45,6 +45,11 @@ impl Wishes {
         holds.chain(waits)
     }
 
+    /// Groups that are held, and names that somebody waits for.
+    pub(super) fn count(&self) -> usize {
+        self.held.len() + self.waiting.len()
+    }
+
     /// Whether what was asked for is so still.
     pub(super) fn mean(&self, ask: &Ask) -> bool {
         match ask {
