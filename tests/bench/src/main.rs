@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `options`, `report`, `page` | the command line; what is put out, and drawn |
 //! | `suite`, `rounds` | what can be measured, and how often |
-//! | `local`, `remote`, `relay`, `mixed`, `calls`, `files`, `flood`, `scale`, `groups`, `journal` | the suites |
+//! | `local`, `remote`, `relay`, `mixed`, `calls`, `files`, `flood`, `scale`, `groups`, `savina`, `journal` | the suites |
 //! | `workload`, `note` | the work that both do, and its message |
 //! | `ours`, `offspring`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
@@ -28,6 +28,7 @@ mod relay;
 mod remote;
 mod report;
 mod rounds;
+mod savina;
 mod scale;
 mod settings;
 mod statistics;

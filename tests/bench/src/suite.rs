@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     calls, failure::Failure, files, flood, groups, journal, local, mixed, relay, remote,
-    report::Report, scale, settings::Settings,
+    report::Report, savina, scale, settings::Settings,
 };
 
 /// Every suite there is.
@@ -20,6 +20,7 @@ pub(crate) const SUITES: &[Suite] = &[
     flood::SUITE,
     scale::SUITE,
     groups::SUITE,
+    savina::SUITE,
     journal::SUITE,
 ];
 
