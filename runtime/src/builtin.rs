@@ -122,6 +122,7 @@ pub(crate) fn bind_all(context: &Context) {
                 .is_some_and(|neighbour| neighbour.side == actogen_core::policy::Side::Child)
     });
     bind(context, Handle::ALLOCATE_ID, descendants, enrol::allocate);
+    bind(context, Handle::WHO_HAS, Policy::Anyone, crate::who_has::answer);
 }
 
 fn bind<F>(context: &Context, handle: Handle, policy: Policy, handler: F)

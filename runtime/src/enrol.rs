@@ -216,7 +216,7 @@ impl Context {
             .ok_or_else(|| malformed("the root's answer does not decode".into()))
     }
 
-    async fn ask_root(&self, handle: Handle, body: &[u8]) -> Result<bytes::Bytes, Dead> {
+    pub(crate) async fn ask_root(&self, handle: Handle, body: &[u8]) -> Result<bytes::Bytes, Dead> {
         let root = Place { context: ContextId::ROOT, incarnation: Incarnation::ANY };
         self.ask(root.address(handle), body).await
     }

@@ -19,6 +19,8 @@
 //! | [`mailbox`], [`envelope`] | who receives, and what |
 //! | `enrol`, [`launch`] | ids and certificates; processes |
 //! | `renewal`, `revocation` | certificates that are renewed in time, and those that are good no more |
+//! | [`names`], `who_has` | names that the authority binds to contexts, and whose they are |
+//! | `claims` | what a context signs for authors, and how that is checked |
 //! | `detach` | leaving a parent, and finding another |
 //! | [`dead_letters`], [`events`], [`counters`], [`logs`] | what can be observed |
 //! | `shutdown` | the end |
@@ -29,6 +31,7 @@ mod builder;
 mod builtin;
 mod call;
 mod cancel;
+mod claims;
 mod congestion;
 mod context;
 pub mod counters;
@@ -49,6 +52,7 @@ mod link;
 pub mod logs;
 pub mod mailbox;
 pub mod memory;
+pub mod names;
 mod opening;
 mod refuse;
 mod renewal;
@@ -60,6 +64,7 @@ mod shutdown;
 pub mod transport;
 mod watching;
 mod way;
+mod who_has;
 
 pub use actogen_core as core;
 

@@ -18,10 +18,13 @@ use tokio::{
     time::Instant,
 };
 
+use self::identity::{MemoryAuthority, MemoryIdentity, Record};
 use crate::transport::{
-    Authority, BoxFuture, Connection, DialError, Identity, IdentityError, Incoming, Invitation,
-    Link, LinkEnd, StreamError, StreamReader, StreamWriter, Transport,
+    Authority, BoxFuture, Connection, DialError, Identity, Incoming, Invitation, Link, LinkEnd,
+    StreamError, StreamReader, StreamWriter, Transport,
 };
+
+mod identity;
 
 /// Chunks that one stream holds before its writer waits.
 const CHUNKS: usize = 4;
@@ -35,6 +38,8 @@ struct Inner {
     secret: [u8; 32],
     doors: Mutex<BTreeMap<String, Door>>,
     faults: watch::Sender<Faults>,
+    /// What its authority has given and taken.
+    record: Mutex<Record>,
 }
 
 /// What is wrong with the network.
@@ -78,6 +83,7 @@ impl MemoryNetwork {
             secret,
             doors: Mutex::default(),
             faults: watch::Sender::default(),
+            record: Mutex::default(),
         };
         Self(Arc::new(inner))
     }
@@ -96,7 +102,7 @@ impl MemoryNetwork {
         self.0.doors.lock().insert(endpoint.clone(), door);
         MemoryTransport {
             network: self.clone(),
-            identity: Arc::new(MemoryIdentity { context, network: self.0.clone() }),
+            identity: Arc::new(MemoryIdentity::issue(context, self.0.clone())),
             endpoint,
             detection,
             incoming: tokio::sync::Mutex::new(incoming),
@@ -105,9 +111,10 @@ impl MemoryNetwork {
         }
     }
 
-    /// The authority for this network's root. It signs no requests of new processes, which memory cannot reach.
+    /// The authority for this network's root. It signs no requests of new processes, which memory cannot reach. Names that it binds to a
+    /// context ([`Authority::bind_names`]) are carried by the certificates of transports that are opened for that from then on.
     pub fn authority(&self) -> Arc<dyn Authority> {
-        Arc::new(MemoryAuthority)
+        Arc::new(MemoryAuthority(self.0.clone()))
     }
 
     /// Makes a context silent, or lets it be heard again: nothing that it sends or is sent arrives meanwhile.
@@ -156,75 +163,6 @@ impl MemoryNetwork {
     }
 }
 
-#[derive(Debug)]
-struct MemoryAuthority;
-
-impl Authority for MemoryAuthority {
-    fn issue(&self, _: ContextId, _: &[u8]) -> Result<Vec<u8>, IdentityError> {
-        Err(IdentityError("a network in memory admits no processes".into()))
-    }
-
-    fn reserve(&self, _: u64, _: u64) -> Result<(), IdentityError> {
-        Ok(())
-    }
-
-    fn reserved(&self) -> (u64, u64) {
-        (0, 0)
-    }
-}
-
-#[derive(Debug)]
-struct MemoryIdentity {
-    context: ContextId,
-    network: Arc<Inner>,
-}
-
-impl MemoryIdentity {
-    fn key(&self, context: ContextId) -> [u8; 32] {
-        *blake3::keyed_hash(&self.network.secret, &context.0.to_le_bytes()).as_bytes()
-    }
-}
-
-impl Identity for MemoryIdentity {
-    fn context(&self) -> ContextId {
-        self.context
-    }
-
-    fn mesh(&self) -> &str {
-        &self.network.mesh
-    }
-
-    fn certificate(&self) -> Vec<u8> {
-        format!("{}/{}", self.network.mesh, self.context.0).into_bytes()
-    }
-
-    fn sign(&self, claim: &[u8]) -> Vec<u8> {
-        blake3::keyed_hash(&self.key(self.context), claim).as_bytes().to_vec()
-    }
-
-    fn verify(
-        &self,
-        context: ContextId,
-        certificate: &[u8],
-        claim: &[u8],
-        signature: &[u8],
-    ) -> Result<(), IdentityError> {
-        if certificate != format!("{}/{}", self.network.mesh, context.0).as_bytes() {
-            return Err(IdentityError(format!(
-                "the certificate is not of {context} in mesh `{}`",
-                self.network.mesh
-            )));
-        }
-        let expected = blake3::keyed_hash(&self.key(context), claim);
-        let signature = <[u8; 32]>::try_from(signature).map(blake3::Hash::from_bytes);
-        if signature.is_ok_and(|signature| signature == expected) {
-            Ok(())
-        } else {
-            Err(IdentityError("the signature does not hold".into()))
-        }
-    }
-}
-
 /// A context's place in a [`MemoryNetwork`].
 pub struct MemoryTransport {
     network: MemoryNetwork,
@@ -239,7 +177,7 @@ pub struct MemoryTransport {
 impl fmt::Debug for MemoryTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryTransport")
-            .field("context", &self.identity.context)
+            .field("context", &self.identity.context())
             .field("endpoint", &self.endpoint)
             .finish_non_exhaustive()
     }
@@ -311,7 +249,7 @@ impl MemoryTransport {
     /// The two ends of a new link: this context's, and the one for whoever is behind the door.
     fn pair(&self, door: &Door, endpoint: &str) -> (Link, Link) {
         let state = Arc::new(State {
-            ends: [self.identity.context, door.context],
+            ends: [self.identity.context(), door.context],
             faults: self.network.0.faults.subscribe(),
             closed: watch::Sender::new(None),
         });
@@ -330,7 +268,7 @@ impl MemoryTransport {
             connection: near,
         };
         let far = Link {
-            peer: self.identity.context,
+            peer: self.identity.context(),
             remote: self.endpoint.clone(),
             writers: far_writers,
             readers: far_readers,

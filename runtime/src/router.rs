@@ -14,7 +14,13 @@ use actogen_core::{
     wire::control::{Announcement, LossKind},
 };
 
-use crate::{context::Context, events::ContextEvent, link::LinkState, transport::Identity};
+use crate::{
+    context::Context,
+    events::ContextEvent,
+    link::LinkState,
+    transport::{Authority, Identity},
+    who_has::check_names,
+};
 
 /// The actor.
 pub(crate) struct Router {
@@ -82,7 +88,7 @@ impl Router {
             context.id(),
             context.incarnation(),
             context.limits().clone(),
-            Arc::new(Keys(identity)),
+            Arc::new(Keys { identity, authority: context.authority() }),
         );
         Self { core, context, links: BTreeMap::new(), effects: Vec::new() }
     }
@@ -269,24 +275,31 @@ impl Handler<Stop> for Router {
 }
 
 /// The transport's identity as the core asks for it.
-struct Keys(Arc<dyn Identity>);
+struct Keys {
+    identity: Arc<dyn Identity>,
+    /// At the root, which judges names by it.
+    authority: Option<Arc<dyn Authority>>,
+}
 
 impl Credentials for Keys {
     fn certificate(&self) -> Vec<u8> {
-        self.0.certificate()
+        self.identity.certificate()
     }
 
     fn sign(&self, claim: &[u8]) -> Vec<u8> {
-        self.0.sign(claim)
+        self.identity.sign(claim)
     }
 
     fn verify(&self, announcement: &Announcement) -> bool {
-        let verdict = self.0.verify(
-            announcement.context,
-            &announcement.certificate,
-            &announcement.claim(),
-            &announcement.signature,
-        );
+        let Announcement { context, certificate, signature, .. } = announcement;
+        let signed = self.identity.verify(*context, certificate, &announcement.claim(), signature);
+        let verdict = signed.and_then(|()| match &self.authority {
+            Some(authority) => {
+                let names = self.identity.names_in(certificate)?;
+                check_names(&**authority, *context, &names)
+            }
+            None => Ok(()),
+        });
         if let Err(error) = &verdict {
             tracing::warn!(about = %announcement.context, "an announcement is refused: {error}");
         }

@@ -10,6 +10,8 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 use actogen_core::id::{ContextId, StreamId};
 use bytes::Bytes;
 
+use crate::names::{ContextNames, Holder};
+
 /// A boxed future that may move between threads: broker tasks run on whatever runtime the broker has.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -58,6 +60,13 @@ pub trait Identity: fmt::Debug + Send + Sync + 'static {
         let _ = context;
         false
     }
+
+    /// The names that a certificate of this mesh carries beside its context's id, in their order (see [`crate::names`]). Whether the
+    /// certificate is good is [`Self::verify`]'s to say.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it does not decode, is of another mesh, or carries names that no certificate may.
+    fn names_in(&self, certificate: &[u8]) -> Result<Vec<String>, IdentityError>;
 
     /// Signs a claim of this context.
     fn sign(&self, claim: &[u8]) -> Vec<u8>;
@@ -130,6 +139,34 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
     ) -> Result<(), IdentityError> {
         let _ = (token, request, context);
         Err(IdentityError("this authority gives no tokens out".to_owned()))
+    }
+
+    /// Binds names to a context, durably: every certificate that is issued for it from now on carries them. A name that another context
+    /// has is bound as `holder` says; a context that is revoked has none any more.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when another context keeps a name, `context` is revoked, there are more names than may be, or it could not be
+    /// stored; nothing is bound then.
+    fn bind_names(
+        &self,
+        context: ContextId,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<(), IdentityError> {
+        let _ = (context, holder);
+        match names.is_empty() {
+            true => Ok(()),
+            false => Err(IdentityError("this authority gives no names out".to_owned())),
+        }
+    }
+
+    /// To which context a name was bound last, whether that is revoked by now or not; `None` when it never was to any. It is asked often.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when it cannot be read.
+    fn holder(&self, name: &str) -> Result<Option<ContextId>, IdentityError> {
+        let _ = name;
+        Ok(None)
     }
 
     /// Puts a context on the list of revocations, durably: its certificate is good no more, and it gets no other.

@@ -179,6 +179,8 @@ impl Handle {
     pub const DIRECTORY: Self = Self(135);
     /// What is published, and who wants it: neighbours tell each other.
     pub const TOPICS: Self = Self(136);
+    /// Asks the root to which context the authority has bound a name; anyone in the mesh.
+    pub const WHO_HAS: Self = Self(137);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use actogen_core::id::ContextId;
-use actogen_runtime::transport::{Authority, IdentityError};
+use actogen_runtime::{
+    names::{ContextNames, Holder},
+    transport::{Authority, IdentityError},
+};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams,
     DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -18,11 +21,12 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{
     folder::{
-        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, REVOKED_FILE,
-        ROOTS_FILE, STATE_FILE, TOKENS_FILE,
+        AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, NAMES_FILE,
+        REVOKED_FILE, ROOTS_FILE, STATE_FILE, TOKENS_FILE,
     },
     judge::{Judge, Roots},
     mesh::{self, MeshName, MeshNameError},
+    naming::Named,
     node::{JoinKey, NodeIdentity},
     revocations::Revocations,
     tokens::{JoinToken, TokenId, Tokens},
@@ -57,7 +61,7 @@ pub struct MeshAuthority {
 
 /// What has been given out, and where that is written down.
 #[derive(Debug, Default)]
-struct Ledger {
+pub(super) struct Ledger {
     /// What is on the disk, as far as this process has seen.
     reserved: Reserved,
     /// What the root has last been told, and so counts from.
@@ -65,8 +69,10 @@ struct Ledger {
     /// Those of an authority without a folder; with one they are there.
     tokens: Tokens,
     /// As the tokens.
-    revoked: Revocations,
-    folder: Option<PathBuf>,
+    pub(super) revoked: Revocations,
+    /// As it was last read from the folder, where there is one.
+    pub(super) named: Named,
+    pub(super) folder: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +149,9 @@ impl MeshAuthority {
         if !ledger.revoked.is_empty() {
             folder.replace(REVOKED_FILE, &ledger.revoked.to_text())?;
         }
+        if !ledger.named.record.is_empty() {
+            folder.replace(NAMES_FILE, &ledger.named.record.to_text())?;
+        }
         ledger.told = ledger.reserved;
         ledger.folder = Some(folder.0.to_owned());
         Ok(())
@@ -165,7 +174,8 @@ impl MeshAuthority {
     /// would protect nothing.
     pub fn root_identity(&self) -> NodeIdentity {
         let key = JoinKey::generate();
-        let certificate = self.certify(ContextId::ROOT, key.key(), PEM_LIFETIME);
+        let names = self.names_of(ContextId::ROOT).unwrap_or_default();
+        let certificate = self.certify(ContextId::ROOT, &names, key.key(), PEM_LIFETIME);
         NodeIdentity::new(key, certificate.der().clone(), self.roots.clone(), Duration::ZERO)
             .expect("a certificate that was issued just now is in force")
     }
@@ -181,11 +191,27 @@ impl MeshAuthority {
         context: ContextId,
         lifetime: Duration,
     ) -> Result<(), FolderError> {
+        self.issue_pem_named(folder, context, lifetime, &ContextNames::default(), Holder::Stays)
+    }
+
+    /// As [`Self::issue_pem`], and binds these names to the context ([`Self::name_context`]).
+    ///
+    /// # Errors
+    /// Those of both; no id is used up when a name cannot be had.
+    pub fn issue_pem_named(
+        &self,
+        folder: impl AsRef<Path>,
+        context: ContextId,
+        lifetime: Duration,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<(), FolderError> {
         let folder = Folder(folder.as_ref());
         folder.create()?;
         if folder.path(KEY_FILE).exists() {
             return Err(FolderError::Exists { path: folder.path(KEY_FILE) });
         }
+        self.may_name(Some(context), names, holder)?;
         let ledger = self.update(|Ledger { reserved, .. }| {
             let Reserved { term, ids_below } = *reserved;
             if context.0 < ids_below || context.0 == u64::MAX {
@@ -194,8 +220,9 @@ impl MeshAuthority {
             Ok(Reserved { term, ids_below: context.0 + 1 })
         })?;
         drop(ledger);
+        self.name_context(context, names, holder)?;
         let key = new_key();
-        let certificate = self.certify(context, &key, lifetime);
+        let certificate = self.certify(context, &self.names_of(context)?, &key, lifetime);
         folder.write_new_key(KEY_FILE, &key.serialize_pem())?;
         folder.replace(CERTIFICATE_FILE, &certificate.pem())?;
         folder.replace(ROOTS_FILE, &self.roots_pem)
@@ -206,9 +233,26 @@ impl MeshAuthority {
     /// # Errors
     /// [`FolderError`] when it cannot be written down, or as many are kept as may.
     pub fn create_token(&self, good_for: Duration) -> Result<JoinToken, FolderError> {
+        self.create_token_named(good_for, &ContextNames::default(), Holder::Stays)
+    }
+
+    /// As [`Self::create_token`]; the context that joins gets these names ([`Self::name_context`]), as they are then.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn create_token_named(
+        &self,
+        good_for: Duration,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<JoinToken, FolderError> {
+        self.may_name(None, names, holder)?;
         let authority = *blake3::hash(&self.roots.certificates()[0]).as_bytes();
         let token = self.with_tokens(|tokens| {
-            tokens.give(self.mesh.clone(), authority, seconds_since_1970(), good_for)
+            let token =
+                tokens.give(self.mesh.clone(), authority, seconds_since_1970(), good_for)?;
+            tokens.name(token.id(), names, holder);
+            Some(token)
         })?;
         token.ok_or_else(|| FolderError::Content {
             path: TOKENS_FILE.into(),
@@ -266,7 +310,7 @@ impl MeshAuthority {
     }
 
     /// Whose certificates are revoked, as it is on the disk now.
-    fn revoked(&self) -> Result<Revocations, FolderError> {
+    pub(super) fn revoked(&self) -> Result<Revocations, FolderError> {
         let ledger = self.ledger();
         match &ledger.folder {
             Some(path) => read_revoked(&Folder(path)),
@@ -288,12 +332,15 @@ impl MeshAuthority {
     fn certify(
         &self,
         context: ContextId,
+        names: &ContextNames,
         key: &impl PublicKeyData,
         lifetime: Duration,
     ) -> Certificate {
         let mut params = dated(lifetime);
         params.distinguished_name.push(DnType::CommonName, format!("context {}", context.0));
         params.subject_alt_names.push(uri(self.mesh.context_uri(context)));
+        let names = names.as_slice().iter().map(|name| uri(self.mesh.name_uri(name)));
+        params.subject_alt_names.extend(names);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -302,14 +349,14 @@ impl MeshAuthority {
     }
 
     fn not_revoked(&self, context: ContextId) -> Result<(), IdentityError> {
-        let revoked = self.revoked().map_err(|error| IdentityError(error.to_string()))?;
+        let revoked = self.revoked().map_err(to_identity)?;
         match revoked.contains(context) {
             true => Err(IdentityError(format!("{context} has been revoked"))),
             false => Ok(()),
         }
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -346,7 +393,8 @@ impl Authority for MeshAuthority {
         }
         drop(ledger);
         self.not_revoked(context)?;
-        Ok(self.certify(context, &request.public_key, self.lifetime).der().to_vec())
+        let names = self.names_of(context).map_err(to_identity)?;
+        Ok(self.certify(context, &names, &request.public_key, self.lifetime).der().to_vec())
     }
 
     fn renew(
@@ -360,8 +408,7 @@ impl Authority for MeshAuthority {
         judge.judge(&certificate, Some(context), UnixTime::now())?;
         self.not_revoked(context)?;
         let key = read_request(request)?.public_key;
-        let has = webpki::EndEntityCert::try_from(&certificate)
-            .map_err(|error| IdentityError(error.to_string()))?;
+        let has = webpki::EndEntityCert::try_from(&certificate).map_err(to_identity)?;
         if has.subject_public_key_info().as_ref() != key.subject_public_key_info() {
             return Err(IdentityError(format!("the request is not for the key of {context}")));
         }
@@ -370,7 +417,12 @@ impl Authority for MeshAuthority {
             Some((from, until)) => (until.saturating_sub(from)).saturating_sub(BACKDATED),
             None => self.lifetime,
         };
-        Ok(self.certify(context, &key, lifetime).der().to_vec())
+        let names = self.names_of(context).map_err(to_identity)?;
+        let had = judge.names_in(&certificate)?;
+        if let Some(foreign) = had.as_slice().iter().find(|name| !names.as_slice().contains(name)) {
+            return Err(IdentityError(format!("the name `{foreign}` is not bound to {context}")));
+        }
+        Ok(self.certify(context, &names, &key, lifetime).der().to_vec())
     }
 
     fn check_token(
@@ -384,7 +436,7 @@ impl Authority for MeshAuthority {
         let now = seconds_since_1970();
         let checked = self
             .with_tokens(|tokens| tokens.check(TokenId(token), request, proof, &key, now))
-            .map_err(|error| IdentityError(error.to_string()))?;
+            .map_err(to_identity)?;
         checked.map_err(|refused| IdentityError(refused.to_string()))
     }
 
@@ -396,16 +448,35 @@ impl Authority for MeshAuthority {
     ) -> Result<(), IdentityError> {
         let key = read_request(request)?.public_key;
         let key = key.subject_public_key_info();
-        self.with_tokens(|tokens| tokens.bind(TokenId(token), &key, context))
-            .map_err(|error| IdentityError(error.to_string()))
+        let token = TokenId(token);
+        let (names, holder) =
+            self.with_tokens(|tokens| tokens.names(token)).map_err(to_identity)?;
+        // A token is not used up by a name that cannot be had any more. The names come last: whoever comes again with its key, because
+        // something failed in between, gets them then.
+        self.may_name(Some(context), &names, holder).map_err(to_identity)?;
+        self.with_tokens(|tokens| tokens.bind(token, &key, context)).map_err(to_identity)?;
+        self.name_context(context, &names, holder).map_err(to_identity)
+    }
+
+    fn bind_names(
+        &self,
+        context: ContextId,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<(), IdentityError> {
+        self.name_context(context, names, holder).map_err(to_identity)
+    }
+
+    fn holder(&self, name: &str) -> Result<Option<ContextId>, IdentityError> {
+        self.holder_of(name).map_err(to_identity)
     }
 
     fn revoke(&self, context: ContextId) -> Result<(), IdentityError> {
-        self.revoke_context(context).map(drop).map_err(|error| IdentityError(error.to_string()))
+        self.revoke_context(context).map(drop).map_err(to_identity)
     }
 
     fn revocations(&self) -> Result<Option<Vec<u8>>, IdentityError> {
-        let revoked = self.revoked().map_err(|error| IdentityError(error.to_string()))?;
+        let revoked = self.revoked().map_err(to_identity)?;
         let signed = || revoked.sign(&self.mesh, self.issuer.key());
         Ok((!revoked.is_empty()).then(signed))
     }
@@ -422,7 +493,7 @@ impl Authority for MeshAuthority {
             }
             Ok(Reserved { term, ids_below: ids_below.max(reserved.ids_below) })
         });
-        let mut ledger = update.map_err(|error| IdentityError(error.to_string()))?;
+        let mut ledger = update.map_err(to_identity)?;
         ledger.told = ledger.reserved;
         Ok(())
     }
@@ -447,6 +518,10 @@ impl fmt::Debug for MeshAuthority {
             .field("ledger", &self.ledger)
             .finish_non_exhaustive()
     }
+}
+
+fn to_identity(error: impl fmt::Display) -> IdentityError {
+    IdentityError(error.to_string())
 }
 
 /// A certificate request that is for a key of ours.
@@ -513,7 +588,7 @@ fn authority_name(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<Mes
     Ok(mesh)
 }
 
-fn read_revoked(folder: &Folder<'_>) -> Result<Revocations, FolderError> {
+pub(super) fn read_revoked(folder: &Folder<'_>) -> Result<Revocations, FolderError> {
     Revocations::from_text(&folder.read_if_there(REVOKED_FILE)?).map_err(|line| {
         folder.content(REVOKED_FILE, format!("line {line} is not one of a list of ids"))
     })

@@ -5,6 +5,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use rcgen::KeyPair;
@@ -23,6 +24,8 @@ pub(crate) const STATE_FILE: &str = "ca-state";
 pub(crate) const TOKENS_FILE: &str = "ca-tokens";
 /// Whose certificates an authority has revoked.
 pub(crate) const REVOKED_FILE: &str = "ca-revoked";
+/// Which context each name was bound to last.
+pub(crate) const NAMES_FILE: &str = "ca-names";
 /// A context's certificate.
 pub(crate) const CERTIFICATE_FILE: &str = "cert.pem";
 /// A context's key.
@@ -67,6 +70,24 @@ pub enum FolderError {
         /// The smallest id that can be had.
         first_free: u64,
     },
+    /// Another context has the name.
+    #[error(
+        "the name `{name}` is bound to context {by}: choose another, or take it over (`--take-over`), which revokes that context"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Whose it is.
+        by: u64,
+    },
+}
+
+/// Tells one writing of a file from others: when it was, of how many bytes, and as which file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    modified: SystemTime,
+    length: u64,
+    file: u64,
 }
 
 /// A folder for keys; made, with its parents, if it is not there.
@@ -173,6 +194,23 @@ impl Folder<'_> {
             }
             read => read,
         }
+    }
+
+    /// Which writing of a file is there; `None` when there is none.
+    pub(crate) fn stamp(&self, name: &str) -> Result<Option<Stamp>, FolderError> {
+        let path = self.path(name);
+        let read = || {
+            let metadata = match fs::metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                metadata => metadata?,
+            };
+            #[cfg(unix)]
+            let file = std::os::unix::fs::MetadataExt::ino(&metadata);
+            #[cfg(not(unix))]
+            let file = 0;
+            Ok(Some(Stamp { modified: metadata.modified()?, length: metadata.len(), file }))
+        };
+        read().map_err(failed("read", path.clone()))
     }
 
     /// As [`Self::replace`], for what only its owner may read; a file that is not there reads as an empty one.

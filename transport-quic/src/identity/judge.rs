@@ -7,17 +7,14 @@ use std::{
 };
 
 use actogen_core::id::ContextId;
-use actogen_runtime::transport::IdentityError;
+use actogen_runtime::{names::ContextNames, transport::IdentityError};
 use rustls::{
     CertificateError,
     pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime},
 };
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
-use super::{
-    mesh::{self, MeshName},
-    revocations::Revocations,
-};
+use super::{mesh::MeshName, revocations::Revocations, subject::Subject};
 
 /// The signatures that an authority may have put on a certificate. Our own authorities use Ed25519; the NIST curves are for
 /// authorities that were made with other tools.
@@ -176,11 +173,7 @@ impl Judge {
         }
         let leaf = EndEntityCert::try_from(certificate)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        let mut names = leaf.valid_uri_names();
-        let (Some(name), None) = (names.next(), names.next()) else {
-            return Err(Refusal::Unnamed);
-        };
-        let (mesh, context) = mesh::parse_context_uri(name).ok_or(Refusal::Unnamed)?;
+        let Subject { mesh, context, .. } = Subject::read(&leaf)?;
         if mesh != self.mesh {
             return Err(Refusal::Mesh { ours: self.mesh.clone(), theirs: mesh });
         }
@@ -193,6 +186,23 @@ impl Judge {
                 Err(Refusal::Context { expected, found: context })
             }
             _ => Ok(context),
+        }
+    }
+
+    /// The names that a certificate of this mesh carries. Whether it is good is [`Self::judge`]'s to say.
+    pub(super) fn names_in(
+        &self,
+        certificate: &CertificateDer<'_>,
+    ) -> Result<ContextNames, Refusal> {
+        if certificate.len() > MAX_CERTIFICATE {
+            return Err(Refusal::Malformed("it is longer than 8 KiB".to_owned()));
+        }
+        let leaf = EndEntityCert::try_from(certificate)
+            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let Subject { mesh, names, .. } = Subject::read(&leaf)?;
+        match mesh == self.mesh {
+            true => Ok(names),
+            false => Err(Refusal::Mesh { ours: self.mesh.clone(), theirs: mesh }),
         }
     }
 
@@ -277,6 +287,10 @@ pub(crate) enum Refusal {
         "the peer's certificate does not name exactly one context as spiffe://MESH/context/NUMBER"
     )]
     Unnamed,
+    #[error(
+        "the peer's certificate carries names beside its context that are ill-formed, too many, there twice, or of another mesh"
+    )]
+    Names,
     #[error("this context is of mesh `{ours}`, the peer's certificate is of mesh `{theirs}`")]
     Mesh { ours: MeshName, theirs: MeshName },
     #[error("the peer's certificate claims mesh `{mesh}`, but its authority did not issue it")]
@@ -308,7 +322,7 @@ impl From<Refusal> for rustls::Error {
     fn from(refusal: Refusal) -> Self {
         Self::InvalidCertificate(match refusal {
             Refusal::Malformed(_) => CertificateError::BadEncoding,
-            Refusal::Unnamed | Refusal::Context { .. } => {
+            Refusal::Unnamed | Refusal::Names | Refusal::Context { .. } => {
                 CertificateError::ApplicationVerificationFailure
             }
             Refusal::Mesh { .. } | Refusal::Authority { .. } => CertificateError::UnknownIssuer,

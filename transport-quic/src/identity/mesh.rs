@@ -39,6 +39,11 @@ impl MeshName {
     pub(crate) fn context_uri(&self, context: ContextId) -> String {
         format!("{SCHEME}{}{CONTEXT_PATH}{}", self.0, context.0)
     }
+
+    /// What stands beside that for each name of the context: `spiffe://<mesh>/name/<name>`.
+    pub(crate) fn name_uri(&self, name: &str) -> String {
+        format!("{SCHEME}{}{NAME_PATH}{name}", self.0)
+    }
 }
 
 impl FromStr for MeshName {
@@ -83,6 +88,7 @@ impl fmt::Debug for MeshName {
 
 const SCHEME: &str = "spiffe://";
 const CONTEXT_PATH: &str = "/context/";
+const NAME_PATH: &str = "/name/";
 
 /// Reads `spiffe://<mesh>` as it stands in an authority's certificate.
 pub(crate) fn parse_authority_uri(uri: &str) -> Option<MeshName> {
@@ -95,6 +101,13 @@ pub(crate) fn parse_context_uri(uri: &str) -> Option<(MeshName, ContextId)> {
     let digits = path.strip_prefix(&CONTEXT_PATH[1..])?;
     let id: u64 = digits.parse().ok()?;
     (id.to_string() == digits).then_some((mesh.parse().ok()?, ContextId(id)))
+}
+
+/// Reads `spiffe://<mesh>/name/<name>`; whether that can be a name is for [`actogen_runtime::names`] to say.
+pub(crate) fn parse_name_uri(uri: &str) -> Option<(MeshName, &str)> {
+    let (mesh, path) = uri.strip_prefix(SCHEME)?.split_once('/')?;
+    let name = path.strip_prefix(&NAME_PATH[1..])?;
+    Some((mesh.parse().ok()?, name))
 }
 
 #[cfg(test)]
@@ -136,6 +149,9 @@ mod tests {
         ] {
             assert_eq!(parse_context_uri(bad), None, "{bad}");
         }
+        assert_eq!(parse_name_uri(&mesh.name_uri("node-7")), Some((mesh.clone(), "node-7")));
+        assert_eq!(parse_context_uri(&mesh.name_uri("7")), None);
+        assert_eq!(parse_name_uri(&mesh.context_uri(ContextId(7))), None);
         assert_eq!(parse_authority_uri(&mesh.authority_uri()), Some(mesh));
     }
 }

@@ -4,7 +4,7 @@
 //!  MeshAuthority (root only)          JoinKey ── request ──> authority
 //!      │ issues                                                  │
 //!      ▼                                                         ▼
-//!  certificate: spiffe://<mesh>/context/<id>, Ed25519, both TLS uses, 24 h, dated back 1 h
+//!  certificate: spiffe://<mesh>/context/<id>, names, Ed25519, both TLS uses, 24 h, dated back 1 h
 //!      │
 //!      ▼
 //!  NodeIdentity ── proves ──> TLS handshakes (crate::tls), signed claims in announcements
@@ -14,7 +14,8 @@
 //! There is one judgement (`Judge`) for every place where a certificate arrives: the dialling side, the accepting side, the joining
 //! side, and announcements that came through other contexts. A certificate passes if
 //!
-//! 1. it names exactly one context of this mesh as `spiffe://<mesh>/context/<id>`,
+//! 1. it names exactly one context of this mesh as `spiffe://<mesh>/context/<id>`, and beside it at most eight well-formed names
+//!    of this mesh as `spiffe://<mesh>/name/<name>`,
 //! 2. one of the mesh's roots issued it directly,
 //! 3. it is in force now (contexts with PEM folders allow five minutes),
 //! 4. it is meant for both server and client authentication,
@@ -27,8 +28,11 @@ mod authority;
 mod folder;
 mod judge;
 mod mesh;
+mod names;
+mod naming;
 mod node;
 mod revocations;
+mod subject;
 mod tokens;
 
 pub use authority::{LIFETIME, MeshAuthority, PEM_LIFETIME};

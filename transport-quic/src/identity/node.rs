@@ -25,6 +25,7 @@ use super::{
     folder::{CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE},
     judge::{Judge, Refusal, Roots},
     mesh::MeshName,
+    subject::Subject,
 };
 
 fn pem(certificate: &CertificateDer<'_>) -> String {
@@ -221,6 +222,10 @@ impl Identity for NodeIdentity {
         self.credentials().cert[0].to_vec()
     }
 
+    fn names_in(&self, certificate: &[u8]) -> Result<Vec<String>, IdentityError> {
+        Ok(self.judge.names_in(&CertificateDer::from(certificate))?.into())
+    }
+
     fn sign(&self, claim: &[u8]) -> Vec<u8> {
         sign(&self.key, claim)
     }
@@ -275,8 +280,8 @@ fn check_claim(
 fn own_name(certificate: &CertificateDer<'_>) -> Result<(MeshName, ContextId), IdentityError> {
     let leaf = EndEntityCert::try_from(certificate)
         .map_err(|error| Refusal::Malformed(error.to_string()))?;
-    let name = leaf.valid_uri_names().next().and_then(super::mesh::parse_context_uri);
-    Ok(name.ok_or(Refusal::Unnamed)?)
+    let Subject { mesh, context, .. } = Subject::read(&leaf)?;
+    Ok((mesh, context))
 }
 
 /// Checks one's own certificate as a peer would, and that the key is the certificate's: better refused here than by everybody.

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use actogen_core::id::ContextId;
+use actogen_runtime::names::{ContextNames, Holder};
 use zeroize::Zeroizing;
 
 use super::mesh::MeshName;
@@ -145,6 +146,9 @@ struct Given {
     key: Zeroizing<[u8; 32]>,
     /// In seconds since 1970, by the authority's own clock.
     expires: u64,
+    /// What the context is to be named, and what becomes of others who have such a name.
+    names: ContextNames,
+    holder: Holder,
     admitted: Option<Admitted>,
 }
 
@@ -181,9 +185,27 @@ impl Tokens {
         getrandom::fill(&mut *secret).expect("the operating system gives randomness");
         let token = JoinToken { mesh, authority, id: TokenId(u64::from_be_bytes(id)), secret };
         let expires = now + good_for.min(LONGEST).as_secs();
-        let given = Given { key: Zeroizing::new(token.key()), expires, admitted: None };
+        let key = Zeroizing::new(token.key());
+        let (names, holder) = (ContextNames::default(), Holder::Stays);
+        let given = Given { key, expires, names, holder, admitted: None };
         self.0.insert(token.id, given);
         Some(token)
+    }
+
+    /// Notes what whomever a token admits is to be named.
+    pub(super) fn name(&mut self, id: TokenId, names: &ContextNames, holder: Holder) {
+        if let Some(given) = self.0.get_mut(&id) {
+            given.names = names.clone();
+            given.holder = holder;
+        }
+    }
+
+    /// What whomever a token admits is to be named.
+    pub(super) fn names(&self, id: TokenId) -> (ContextNames, Holder) {
+        match self.0.get(&id) {
+            Some(given) => (given.names.clone(), given.holder),
+            None => (ContextNames::default(), Holder::Stays),
+        }
     }
 
     pub(super) fn revoke(&mut self, id: TokenId) -> bool {
@@ -225,14 +247,19 @@ impl Tokens {
         }
     }
 
-    /// One line for each: id, key, expiry, and whom it has admitted.
+    /// One line for each: id, key, expiry, names if there are any, and whom it has admitted.
     pub(super) fn to_text(&self) -> Zeroizing<String> {
         let line = |(id, given): (&TokenId, &Given)| {
             let admitted = match &given.admitted {
                 Some(Admitted { key, context }) => format!(" {} {}", hex(key), context.0),
                 None => String::new(),
             };
-            format!("{id} {} {}{admitted}\n", hex(&*given.key), given.expires)
+            let names = match (given.names.as_slice(), given.holder) {
+                ([], _) => String::new(),
+                (names, Holder::Stays) => format!(" {NAMES}{}", names.join(",")),
+                (names, Holder::Revoked) => format!(" {TAKES}{}", names.join(",")),
+            };
+            format!("{id} {} {}{names}{admitted}\n", hex(&*given.key), given.expires)
         };
         Zeroizing::new(self.0.iter().map(line).collect())
     }
@@ -241,10 +268,17 @@ impl Tokens {
     pub(super) fn from_text(text: &str) -> Result<Self, usize> {
         let line = |(place, line): (usize, &str)| {
             let parsed = || {
-                let mut words = line.split(' ');
+                let mut words = line.split(' ').peekable();
                 let id = words.next()?.parse().ok()?;
                 let key = Zeroizing::new(unhex(words.next()?).ok()?);
                 let expires = words.next()?.parse().ok()?;
+                let (names, holder) = match words.peek().and_then(|word| read_names(word)) {
+                    Some(read) => {
+                        words.next();
+                        read
+                    }
+                    None => (ContextNames::default(), Holder::Stays),
+                };
                 let admitted = match (words.next(), words.next()) {
                     (None, _) => None,
                     (Some(key), Some(context)) => Some(Admitted {
@@ -253,12 +287,27 @@ impl Tokens {
                     }),
                     (Some(_), None) => return None,
                 };
-                words.next().is_none().then_some((id, Given { key, expires, admitted }))
+                words
+                    .next()
+                    .is_none()
+                    .then_some((id, Given { key, expires, names, holder, admitted }))
             };
             parsed().ok_or(place + 1)
         };
         text.lines().enumerate().map(line).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// What stands before names in a token's line, and before those that are taken from whoever has them.
+const NAMES: &str = "names:";
+const TAKES: &str = "takes:";
+
+fn read_names(word: &str) -> Option<(ContextNames, Holder)> {
+    let (names, holder) = match (word.strip_prefix(NAMES), word.strip_prefix(TAKES)) {
+        (Some(names), _) => (names, Holder::Stays),
+        (None, names) => (names?, Holder::Revoked),
+    };
+    Some((ContextNames::new(names.split(',')).ok()?, holder))
 }
 
 #[cfg(test)]
@@ -323,13 +372,20 @@ mod tests {
         let (mut tokens, first) = given(Duration::from_secs(60));
         let second = tokens.give("a.test".parse().unwrap(), [7; 32], NOW, LONGEST * 9).unwrap();
         tokens.bind(second.id(), b"mine", ContextId(9));
+        let names = ContextNames::new(["node-7", "west.2"]).unwrap();
+        tokens.name(first.id(), &names, Holder::Stays);
+        tokens.name(second.id(), &names, Holder::Revoked);
         let read = Tokens::from_text(&tokens.to_text()).unwrap();
         assert_eq!(read, tokens);
+        assert_eq!(read.names(second.id()), (names, Holder::Revoked));
         tokens.forget_expired(NOW + 60);
         assert!(tokens.0.contains_key(&second.id()) && !tokens.0.contains_key(&first.id()));
         tokens.forget_expired(NOW + LONGEST.as_secs());
         assert!(tokens.0.is_empty());
         assert_eq!(Tokens::from_text("x"), Err(1));
+        let line = "0123456789abcdef ".to_owned() + &"0".repeat(64) + " 9 names:";
+        assert_eq!(Tokens::from_text(&format!("{line}A\n")), Err(1));
+        assert!(Tokens::from_text(&format!("{line}a,b\n")).is_ok());
         let text = second.id().to_string();
         assert_eq!(Tokens::from_text(&format!("{text} 00 12\n")), Err(1));
     }
