@@ -128,7 +128,7 @@ pub use actogen_runtime::{
     launch::{Carrier, HostKeys, LastWords, Launch, LaunchError, Reached},
     logs::{Level, LogRecord, LogRecords, Source},
     mailbox::StopReason,
-    memory, transport,
+    memory, names, transport,
 };
 #[cfg(feature = "quic")]
 pub use actogen_transport_quic as quic;

@@ -15,6 +15,7 @@ use std::{
 
 use actogen::{
     Context, ContextId, Limits, Phase, Placement,
+    names::{ContextNames, Holder},
     transport::{Authority, BoxFuture, DialError, Identity, Incoming, Invitation, Link, Transport},
 };
 use parking_lot::Mutex;
@@ -164,6 +165,22 @@ impl<F: Fabric> Mesh<F> {
     /// [`actogen::StartError`].
     pub async fn child(&self, parent: &Context, id: u64) -> actogen::Result<Context> {
         self.child_with(parent, id, |builder| builder).await
+    }
+
+    /// As [`Self::child`]; the mesh's authority binds these names to the context first, which it takes from whoever has them if `holder` says so.
+    ///
+    /// # Errors
+    /// [`actogen::StartError`], or what the authority says.
+    pub async fn named_child(
+        &self,
+        parent: &Context,
+        id: u64,
+        names: &[&str],
+        holder: Holder,
+    ) -> actogen::Result<Context> {
+        let names = ContextNames::new(names.iter().copied())?;
+        self.fabric.authority().bind_names(ContextId(id), &names, holder)?;
+        self.child(parent, id).await
     }
 
     /// As [`Self::child`], with other settings.

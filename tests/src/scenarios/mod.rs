@@ -10,6 +10,7 @@ pub mod files;
 pub mod forgery;
 pub mod handlers;
 pub mod load;
+pub mod names;
 pub mod order;
 pub mod policies;
 pub mod processes;
@@ -152,6 +153,10 @@ macro_rules! conformance {
             r08_requests_pass_beside_long_bodies,
             the_books_balance_while_no_link_breaks,
             the_books_count_what_was_in_flight_as_unknown,
+        );
+        $crate::tests_of!($fabric, names:
+            a_name_is_bound_to_its_context,
+            a_claim_holds_for_what_was_signed,
         );
         $crate::tests_of!($fabric, order:
             r02_many_to_many_arrive_in_order_per_pair,
