@@ -14,7 +14,8 @@ use crate::{
     builtin::{Place, reply, take},
     context::{Context, RootAuthority},
     envelope::Envelope,
-    transport::Enrolment,
+    names::{ContextNames, Holder},
+    transport::{Enrolment, IdentityError},
 };
 
 /// What a launched process sends over the join protocol.
@@ -192,6 +193,28 @@ fn allocate_here(
     }
 }
 
+/// At the root: enrols a child of its own that is to have names, which are taken from contexts that are in the tree no more.
+fn enrol_named(
+    context: &Context,
+    request: &[u8],
+    names: &ContextNames,
+) -> Result<Admission, String> {
+    let refused = |error: IdentityError| error.to_string();
+    // Somebody may have come with one since the launch began.
+    context.may_give(names)?;
+    let root = context.0.root.as_ref().ok_or("only the root gives names")?;
+    let (admission, authority) = {
+        let mut root = root.lock();
+        reserve(&mut root)?;
+        let (id, incarnation) = root.allocator.allocate().ok_or("no id is reserved")?;
+        root.authority.bind_names(id, names, Holder::Revoked).map_err(refused)?;
+        let certificate = root.authority.issue(id, request).map_err(refused)?;
+        (Admission { context: id, incarnation, certificate }, root.authority.clone())
+    };
+    context.spread_revocations(&*authority).map_err(refused)?;
+    Ok(admission)
+}
+
 /// Makes the next block of ids durable when it is due. Nothing of it is used when that fails.
 fn reserve(root: &mut RootAuthority) -> Result<(), String> {
     let (_, taken_below) = root.authority.reserved();
@@ -255,14 +278,17 @@ pub(crate) async fn answer(context: &Context, enrolment: Enrolment) {
 async fn admit_newcomer(context: &Context, request: &[u8]) -> Result<Vec<u8>, String> {
     // One text for all that a stranger can get wrong: it learns nothing about which launches there are.
     let stranger = || "this context expects no such process".to_owned();
-    let (launch, ask) = match take::<Newcomer>(request).ok_or_else(stranger)? {
+    let (launch, names, ask) = match take::<Newcomer>(request).ok_or_else(stranger)? {
         Newcomer::Launched(request) => {
-            let launch = context.0.launches.claim(&request).ok_or_else(stranger)?;
-            (Some(launch), Allocate::Enrol(request.request))
+            let (launch, names) = context.0.launches.claim(&request).ok_or_else(stranger)?;
+            (Some(launch), names, Allocate::Enrol(request.request))
         }
-        Newcomer::Invited(request) => (None, Allocate::Join(request)),
+        Newcomer::Invited(request) => (None, ContextNames::default(), Allocate::Join(request)),
     };
-    let admission = context.allocate(&ask).await.map_err(|dead| dead.text)?;
+    let admission = match &ask {
+        Allocate::Enrol(request) if !names.is_empty() => enrol_named(context, request, &names)?,
+        _ => context.allocate(&ask).await.map_err(|dead| dead.text)?,
+    };
     if let Some(launch) = launch {
         context.0.launches.admitted(launch, admission.context);
     }

@@ -66,6 +66,11 @@ impl ContextNames {
         &self.0
     }
 
+    /// The first name that others have as well.
+    pub(crate) fn in_common(&self, others: &Self) -> Option<String> {
+        self.0.iter().find(|name| others.0.contains(name)).cloned()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -15,7 +15,7 @@ use actogen_core::{
 use crate::{
     context::{Context, Phase},
     link::LinkState,
-    transport::IdentityError,
+    transport::{Authority, IdentityError},
 };
 
 /// How soon the root sees what another process, such as the command line's, has revoked.
@@ -23,20 +23,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// At the root: looks whether the authority has revoked anybody, until the context is down.
 pub(crate) async fn keep_revoking(context: Context) {
-    let Some(root) = &context.0.root else { return };
-    let authority = root.lock().authority.clone();
+    let Some(authority) = context.authority() else { return };
     let mut phase = context.phase();
     let mut before = None;
     let looking = async {
         loop {
-            let list = authority.revocations();
-            let taken = match list {
-                Ok(Some(list)) => context.take_revocations(&list, None),
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            };
             // Said once for each thing that goes wrong: it will be there in a second again.
-            let error = taken.err();
+            let error = context.spread_revocations(&*authority).err();
             if let Some(error) = error.as_ref().filter(|_| error != before) {
                 tracing::warn!(context = %context.id(), "revocations cannot be read: {error}");
             }
@@ -57,14 +50,21 @@ impl Context {
     /// # Errors
     /// [`IdentityError`]: this is not the root, `context` is, or the list could not be stored.
     pub fn revoke(&self, context: ContextId) -> Result<(), IdentityError> {
-        let Some(root) = &self.0.root else {
+        let Some(authority) = self.authority() else {
             return Err(IdentityError(format!(
                 "{} is not the root: only the root has the authority",
                 self.id()
             )));
         };
-        let authority = root.lock().authority.clone();
         authority.revoke(context)?;
+        self.spread_revocations(&*authority)
+    }
+
+    /// At the root: has what its authority has revoked be in force at once.
+    pub(crate) fn spread_revocations(
+        &self,
+        authority: &dyn Authority,
+    ) -> Result<(), IdentityError> {
         match authority.revocations()? {
             Some(list) => self.take_revocations(&list, None),
             None => Ok(()),

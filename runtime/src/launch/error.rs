@@ -190,6 +190,9 @@ pub enum LaunchError {
     /// The context that should have launched it could not be asked.
     #[error("the context that was to launch it could not be asked: {0}")]
     Via(String),
+    /// It cannot have the names that were asked for.
+    #[error("the child cannot be named: {0}")]
+    Name(String),
 }
 
 /// How far a launch came.

@@ -64,6 +64,9 @@ pub struct Launch {
     pub(super) directory: Option<PathBuf>,
     pub(super) within: Duration,
     pub(super) carrier: Carrier,
+    /// Names that the authority is to bind to it. They stay here: whoever is asked by another may give none.
+    #[serde(skip)]
+    pub(super) names: Vec<String>,
     /// Who launches it, if not whoever is asked to.
     pub(super) via: Option<Place>,
 }
@@ -82,6 +85,7 @@ impl Launch {
             directory: None,
             within: Duration::from_secs(seconds),
             carrier: if method == Method::Local { Carrier::Udp } else { Carrier::Auto },
+            names: Vec::new(),
             via: None,
             method,
         }
@@ -250,6 +254,14 @@ impl Launch {
     /// Starts the child in this directory.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Has the mesh's authority bind a name to the child, whose certificate carries it then; several calls give several names, at most
+    /// [`MOST_NAMES`](crate::names::MOST_NAMES). Only the root launches such a child, and not by way of others. A name whose context is in the
+    /// tree no more is taken over, as a relaunch wants it: that context is revoked, and cannot come back.
+    pub fn certified_name(mut self, name: impl Into<String>) -> Self {
+        self.names.push(name.into());
         self
     }
 

@@ -12,6 +12,7 @@
 //! | `tool`, `heard` | the talk with both, and what is heard of them |
 //! | `askpass` | passwords for ssh |
 //! | `cache` | programs that were sent to this machine |
+//! | `named` | children with names that the authority binds to them |
 //! | `probe` | what the end of a tool says of the child |
 //! | `via` | launches that another context is asked for |
 //! | `error` | why there is no child |
@@ -24,6 +25,7 @@ mod heard;
 mod how;
 mod local;
 mod methods;
+mod named;
 mod probe;
 mod stage;
 mod tool;
@@ -42,13 +44,15 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     builtin::Place, context::Context, enrol::EnrolRequest, events::ContextEvent, link::LinkState,
-    transport::PIPE,
+    names::ContextNames, transport::PIPE,
 };
 
 /// A process that this context has launched, or was asked to: what it may claim, and how it fares.
 #[derive(Debug)]
 struct Launched {
     secret: [u8; 32],
+    /// What the child is to be named.
+    names: ContextNames,
     /// The key that has claimed the launch: the same may retry, no other may.
     claimed: Option<blake3::Hash>,
     admitted: Option<oneshot::Sender<ContextId>>,
@@ -107,24 +111,35 @@ struct Books {
 pub(crate) struct Launches(Mutex<Books>);
 
 impl Launches {
-    fn begin(&self, secret: [u8; 32]) -> Option<(u64, oneshot::Receiver<ContextId>)> {
+    fn begin(
+        &self,
+        secret: [u8; 32],
+        names: ContextNames,
+    ) -> Result<(u64, oneshot::Receiver<ContextId>), LaunchError> {
         let mut books = self.0.lock();
         if books.ending {
-            return None;
+            return Err(LaunchError::Shutdown);
+        }
+        // The child of the one would be revoked for that of the other.
+        let under_way = books.open.values().find_map(|open| open.names.in_common(&names));
+        if let Some(name) = under_way {
+            let why = format!("another launch with the name `{name}` is under way");
+            return Err(LaunchError::Name(why));
         }
         books.next += 1;
         let launch = books.next;
         let (admitted, receiver) = oneshot::channel();
-        books.open.insert(launch, Launched { secret, claimed: None, admitted: Some(admitted) });
-        Some((launch, receiver))
+        let admitted = Some(admitted);
+        books.open.insert(launch, Launched { secret, names, claimed: None, admitted });
+        Ok((launch, receiver))
     }
 
     fn close(&self, launch: u64) {
         self.0.lock().open.remove(&launch);
     }
 
-    /// The launch that a request proves to belong to.
-    pub(crate) fn claim(&self, request: &EnrolRequest) -> Option<u64> {
+    /// The launch that a request proves to belong to, and what its child is to be named.
+    pub(crate) fn claim(&self, request: &EnrolRequest) -> Option<(u64, ContextNames)> {
         let mut books = self.0.lock();
         let launched = books.open.get_mut(&request.launch)?;
         let key = blake3::hash(&request.request);
@@ -133,7 +148,7 @@ impl Launches {
         if may {
             launched.claimed = Some(key);
         }
-        may.then_some(request.launch)
+        may.then(|| (request.launch, launched.names.clone()))
     }
 
     pub(crate) fn admitted(&self, launch: u64, context: ContextId) {
@@ -318,19 +333,26 @@ impl Context {
     /// [`LaunchError`]; the process, if there is one, is ended.
     pub async fn launch(&self, mut launch: Launch) -> Result<Child, LaunchError> {
         match launch.via.take() {
-            Some(parent) if parent != self.place() => self.launch_via(parent, launch).await,
+            Some(parent) if parent != self.place() => {
+                if !launch.names.is_empty() {
+                    let why = "only the root gives names, to children of its own: launch it there, without `via`";
+                    return Err(LaunchError::Name(why.to_owned()));
+                }
+                self.launch_via(parent, launch).await
+            }
             _ => self.launch_here(launch).await,
         }
     }
 
     async fn launch_here(&self, launch: Launch) -> Result<Child, LaunchError> {
+        let names = self.names_to_give(&launch.names)?;
         let invitation = self.0.transport.invitation().ok_or(LaunchError::NoInvitation)?;
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).map_err(|error| LaunchError::Spawn {
             program: "the system's source of randomness".into(),
             why: error.to_string(),
         })?;
-        let (number, mut admitted) = self.0.launches.begin(secret).ok_or(LaunchError::Shutdown)?;
+        let (number, mut admitted) = self.0.launches.begin(secret, names)?;
         let bootstrap = bootstrap::Bootstrap {
             launch: number,
             secret,
