@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use actogen_runtime::{
     core::{ContextId, Incarnation},
+    names::{ContextNames, Holder},
     transport::Authority,
 };
 use actogen_transport_quic::{
@@ -118,6 +119,19 @@ impl Mesh {
         Ok(MeshAuthority::load(authority)?.create_token(good_for)?)
     }
 
+    /// As [`Self::create_token`]; the mesh's authority binds these names to the context that joins, as far as `holder` lets it then.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`], also when another context has a name and is to [stay](Holder::Stays).
+    pub fn create_token_named(
+        authority: impl AsRef<Path>,
+        good_for: Duration,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<JoinToken, MeshError> {
+        Ok(MeshAuthority::load(authority)?.create_token_named(good_for, names, holder)?)
+    }
+
     /// Takes a token back; whom it has admitted stays. False when there is no such token, or it has expired.
     ///
     /// # Errors
@@ -139,6 +153,24 @@ impl Mesh {
         Ok(authority.create_token(good_for)?)
     }
 
+    /// As [`Self::create_token_named`], from the authority that this mesh's root has with it.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`].
+    ///
+    /// # Panics
+    /// For a mesh that is not the root's: nobody else has the authority.
+    pub fn invite_named(
+        &self,
+        good_for: Duration,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<JoinToken, MeshError> {
+        let authority = self.authority.as_ref();
+        let authority = authority.expect("only the root's mesh has the authority");
+        Ok(authority.create_token_named(good_for, names, holder)?)
+    }
+
     /// Issues an identity beforehand, into a folder that is then brought to the other machine. The id is reserved durably.
     ///
     /// # Errors
@@ -150,6 +182,34 @@ impl Mesh {
         lifetime: Duration,
     ) -> Result<(), MeshError> {
         Ok(MeshAuthority::load(authority)?.issue_pem(folder, context, lifetime)?)
+    }
+
+    /// As [`Self::issue`], with names that the authority binds to the context; its certificate carries them, and so do those that it is renewed by.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`], also when another context has a name and is to [stay](Holder::Stays).
+    pub fn issue_named(
+        authority: impl AsRef<Path>,
+        folder: impl AsRef<Path>,
+        context: ContextId,
+        lifetime: Duration,
+        names: &ContextNames,
+        holder: Holder,
+    ) -> Result<(), MeshError> {
+        let authority = MeshAuthority::load(authority)?;
+        Ok(authority.issue_pem_named(folder, context, lifetime, names, holder)?)
+    }
+
+    /// To which context the authority in this folder has bound a name last; `None` when it never has. In a mesh that runs,
+    /// [`Context::who_has`](actogen_runtime::Context::who_has) asks the root.
+    ///
+    /// # Errors
+    /// [`MeshError::Folder`].
+    pub fn holder_of(
+        authority: impl AsRef<Path>,
+        name: &str,
+    ) -> Result<Option<ContextId>, MeshError> {
+        Ok(MeshAuthority::load(authority)?.holder_of(name)?)
     }
 
     /// Revokes the certificate of a context for good, by the authority in this folder, whether its root runs or not; a root that runs takes
