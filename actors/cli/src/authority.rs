@@ -2,8 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use actogen::{ContextId, Mesh};
-use clap::Subcommand;
+use actogen::{
+    ContextId, Mesh,
+    names::{ContextNames, Holder, NameError},
+};
+use clap::{Args, Subcommand};
 
 use crate::{Failure, say};
 
@@ -22,7 +25,7 @@ pub(crate) enum Command {
     },
     /// Issue an identity for a context, by the authority that --mesh names
     #[command(
-        after_help = "Example:\n  actogen --mesh ca ca issue 7 --out node7\n\nBring the folder to the other machine, whose program takes it by Mesh::from_pem(\"node7\"). It holds the context's key."
+        after_help = "Example:\n  actogen --mesh ca ca issue 7 --out node7 --name west\n\nBring the folder to the other machine, whose program takes it by Mesh::from_pem(\"node7\"). It holds the context's key."
     )]
     Issue {
         /// The context's id; one that has not been given out
@@ -34,6 +37,8 @@ pub(crate) enum Command {
         /// How long the identity is good
         #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=MOST_DAYS))]
         days: u64,
+        #[command(flatten)]
+        naming: Naming,
     },
     /// Revoke the certificate of a context for good, by the authority that --mesh names
     #[command(
@@ -46,6 +51,24 @@ pub(crate) enum Command {
     },
 }
 
+/// What a context is to be named.
+#[derive(Debug, Args)]
+pub(crate) struct Naming {
+    /// A name for the context, which its certificate carries: a-z, 0-9, `-`, `.`, `_`. Give the option again for another, up to 8
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Take the names from the contexts that have them, whose certificates are revoked for good
+    #[arg(long, requires = "names")]
+    take_over: bool,
+}
+
+impl Naming {
+    pub(crate) fn read(self) -> Result<(ContextNames, Holder), NameError> {
+        let holder = if self.take_over { Holder::Revoked } else { Holder::Stays };
+        Ok((ContextNames::new(self.names)?, holder))
+    }
+}
+
 pub(crate) fn run(command: Command, mesh: Option<PathBuf>) -> Result<(), Failure> {
     let mesh = mesh.ok_or("say where the authority is: --mesh DIR, or ACTOGEN_MESH")?;
     match command {
@@ -53,9 +76,10 @@ pub(crate) fn run(command: Command, mesh: Option<PathBuf>) -> Result<(), Failure
             Mesh::create_authority(&name, &mesh)?;
             say(format_args!("the authority of {name} is in {}", mesh.display()));
         }
-        Command::Issue { id, out, days } => {
+        Command::Issue { id, out, days, naming } => {
             let lifetime = Duration::from_secs(days * 86_400);
-            Mesh::issue(&mesh, &out, ContextId(id), lifetime)?;
+            let (names, holder) = naming.read()?;
+            Mesh::issue_named(&mesh, &out, ContextId(id), lifetime, &names, holder)?;
             say(format_args!(
                 "the identity of context {id} is in {}, good for {days} days",
                 out.display()

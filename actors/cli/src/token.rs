@@ -14,7 +14,7 @@ use actogen::{
 };
 use clap::{Args, Subcommand};
 
-use crate::{Failure, say};
+use crate::{Failure, authority::Naming, say};
 
 /// The exit status where nobody answers.
 const NO_CONNECTION: u8 = 111;
@@ -34,6 +34,8 @@ pub(crate) enum Command {
         /// How long it is good
         #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_080))]
         minutes: u64,
+        #[command(flatten)]
+        naming: Naming,
     },
     /// Take a token back; whom it has admitted stays
     #[command(
@@ -61,8 +63,10 @@ pub(crate) struct Join {
 pub(crate) fn run(command: Command, mesh: Option<PathBuf>) -> Result<(), Failure> {
     let mesh = mesh.ok_or("say where the authority is: --mesh DIR, or ACTOGEN_MESH")?;
     match command {
-        Command::Create { minutes } => {
-            say(Mesh::create_token(&mesh, Duration::from_secs(minutes * 60))?);
+        Command::Create { minutes, naming } => {
+            let good_for = Duration::from_secs(minutes * 60);
+            let (names, holder) = naming.read()?;
+            say(Mesh::create_token_named(&mesh, good_for, &names, holder)?);
         }
         Command::Revoke { id } => {
             let id = match id {

@@ -43,6 +43,39 @@ fn an_authority_is_made_and_issues_identities() {
 }
 
 #[test]
+fn a_name_goes_to_one_context_until_it_is_taken_over() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let ca = |arguments: &[&str]| actogen(home, &[&["--mesh", "ca"], arguments].concat());
+    assert_eq!(ca(&["ca", "init", "fleet.test"]).0, 0);
+    let issue = |id: &str, out: &str, rest: &[&str]| {
+        ca(&[&["ca", "issue", id, "--out", out, "--name", "west"], rest].concat())
+    };
+    let (code, _, err) = issue("7", "node7", &["--name", "node-7"]);
+    assert_eq!(code, 0, "{err}");
+    let holder = |name: &str| actogen::Mesh::holder_of(home.join("ca"), name).unwrap();
+    assert_eq!(holder("node-7"), Some(actogen::ContextId(7)));
+    let (code, _, err) = issue("8", "node8", &[]);
+    assert_eq!(code, 1);
+    assert!(err.contains("`west` is bound to context 7") && err.contains("--take-over"), "{err}");
+    assert!(!home.join("node8").join("key.pem").exists());
+    let (code, _, err) = ca(&["token", "create", "--name", "west"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("`west` is bound to context 7"), "{err}");
+    assert_eq!(ca(&["token", "create", "--name", "west", "--take-over"]).0, 0);
+    assert_eq!(holder("west"), Some(actogen::ContextId(7)), "nobody has come with the token");
+    let (code, _, err) = issue("8", "node8", &["--take-over"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(holder("west"), Some(actogen::ContextId(8)));
+    let (_, out, _) = ca(&["ca", "revoke", "7"]);
+    assert_eq!(out, "context 7 was already revoked\n");
+    let (code, _, err) = ca(&["ca", "issue", "9", "--out", "node9", "--name", "No Name"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("`No Name` cannot be a context's name"), "{err}");
+    assert_eq!(ca(&["ca", "issue", "9", "--out", "node9", "--take-over"]).0, 2);
+}
+
+#[test]
 fn misuse_is_told_with_the_remedy() {
     let home = tempfile::tempdir().unwrap();
     let (code, _, err) = actogen(home.path(), &["ca", "init", "fleet.test"]);
