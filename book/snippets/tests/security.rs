@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use actogen::{ContextId, Mesh, prelude::*};
+use actogen::{
+    ContextId, Mesh,
+    names::{ContextNames, Holder},
+    prelude::*,
+};
 
 #[derive(RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "echo.Say", reply = "String")]
@@ -55,6 +59,38 @@ async fn a_context_joins_with_an_identity_issued_beforehand() -> actogen::Result
     let echo: Remote<Echo> = cx.lookup_in(place, "echo").await?;
     assert_eq!(echo.send(Say("hello".into())).await?, "hello");
     // ANCHOR_END: join
+    cx.shutdown().await;
+    root.shutdown().await;
+    Ok(())
+}
+
+#[actogen::test]
+async fn a_name_in_a_certificate_says_who_signed() -> actogen::Result<()> {
+    let temp = tempfile::tempdir()?;
+    let (authority, seven) = (temp.path().join("authority"), temp.path().join("seven"));
+    Mesh::create_authority("fleet.example", &authority)?;
+    // ANCHOR: named
+    let names = ContextNames::new(["west"])?;
+    let days = Duration::from_secs(90 * 86_400);
+    Mesh::issue_named(&authority, &seven, ContextId(7), days, &names, Holder::Stays)?;
+    // ANCHOR_END: named
+    let mesh = Mesh::root(&authority)?;
+    let root = Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await?;
+    let endpoint = root.endpoint().expect("the root listens");
+    let cx = Context::builder().mesh(Mesh::from_pem(&seven)?).connect(endpoint).start().await?;
+    // ANCHOR: named
+    // Later, in the context itself, and anywhere:
+    assert_eq!(cx.own_names(), ["west"]);
+    assert_eq!(cx.who_has("west").await?, Some(ContextId(7)));
+    // ANCHOR_END: named
+
+    // ANCHOR: claim
+    let order = b"open the gate";
+    let (certificate, signature) = (cx.certificate(), cx.sign_claim("gate.order", order));
+    // Wherever it arrives:
+    let names = root.verify_claim("gate.order", cx.id(), &certificate, order, &signature)?;
+    assert_eq!(names, ["west"]);
+    // ANCHOR_END: claim
     cx.shutdown().await;
     root.shutdown().await;
     Ok(())
