@@ -157,6 +157,7 @@ macro_rules! conformance {
         $crate::tests_of!($fabric, names:
             a_name_is_bound_to_its_context,
             a_claim_holds_for_what_was_signed,
+            questions_that_are_no_names_are_refused,
         );
         $crate::tests_of!($fabric, order:
             r02_many_to_many_arrive_in_order_per_pair,

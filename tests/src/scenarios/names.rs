@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
 use actogen::{
-    Context, ContextId,
+    Context, ContextId, DeadReason, Handle,
     names::{ContextNames, Holder},
 };
 
@@ -84,5 +84,32 @@ pub async fn a_claim_holds_for_what_was_signed<F: Fabric>(mesh: &Mesh<F>) -> Out
     assert!(verify(PURPOSE, id, &[], b"claim", &signature).is_err());
     let of_another = two.sign_claim(PURPOSE, b"claim");
     assert!(verify(PURPOSE, id, &certificate, b"claim", &of_another).is_err());
+    Ok(())
+}
+
+/// What is no name, or too long, or asked of somebody else than the root, is refused, and costs the asker no link.
+pub async fn questions_that_are_no_names_are_refused<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let child = mesh.child(&root, 1).await?;
+    let ask = async |of: &Context, body: &[u8]| {
+        soon("an answer", child.ask(of.place().address(Handle::WHO_HAS), body)).await
+    };
+    let question = |name: &str| [&[u8::try_from(name.len()).unwrap()], name.as_bytes()].concat();
+    assert_eq!(&ask(&root, &question("west")).await?[..], [0], "nobody");
+    for bad in [
+        &[][..],
+        b"\x05west",
+        &question("West"),
+        &question(""),
+        &question(&"a".repeat(65)),
+        &[&question("west")[..], b"x"].concat(),
+        &vec![b'a'; 100_000],
+    ] {
+        let dead = ask(&root, bad).await.unwrap_err();
+        assert_eq!(dead.reason, DeadReason::Malformed, "{bad:?}");
+    }
+    let dead = ask(&child, &question("west")).await.unwrap_err();
+    assert!(dead.text.contains("is not the root"), "{dead}");
+    assert_eq!(child.who_has("west").await?, None);
     Ok(())
 }
