@@ -13,9 +13,8 @@ use actogen_runtime::{
     transport::{Authority, IdentityError},
 };
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams,
-    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ED25519, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, Certificate, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData,
 };
 use rustls::pki_types::{CertificateDer, UnixTime};
 
@@ -24,8 +23,9 @@ use super::{
         AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, NAMES_FILE,
         REVOKED_FILE, ROOTS_FILE, STATE_FILE, TOKENS_FILE,
     },
+    issuing::{AUTHORITY_LIFETIME, BACKDATED, authority_name, dated, new_key, read_request, uri},
     judge::{Judge, Roots},
-    mesh::{self, MeshName, MeshNameError},
+    mesh::{MeshName, MeshNameError},
     naming::Named,
     node::{JoinKey, NodeIdentity},
     revocations::Revocations,
@@ -36,14 +36,6 @@ use super::{
 pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// How long certificates in PEM folders live unless the caller says otherwise: nobody renews them in passing.
 pub const PEM_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
-/// How long an authority's own certificate lives. It is public and pinned, so this only bounds how long a mesh runs without
-/// getting a new one.
-const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
-/// Certificates are dated back by this much, so that a clock that is slow by less accepts them at once (protocol rule 25).
-pub(super) const BACKDATED: Duration = Duration::from_secs(3600);
-/// No certificate request of ours comes near this many bytes.
-const MAX_REQUEST: usize = 8 * 1024;
-
 /// The authority of one mesh: its name, its root certificate, the key that issues certificates, and what has been reserved.
 ///
 /// A freshly [generated](Self::generate) authority lives in memory alone and stores nothing: when the process ends, so does the
@@ -524,68 +516,8 @@ fn to_identity(error: impl fmt::Display) -> IdentityError {
     IdentityError(error.to_string())
 }
 
-/// A certificate request that is for a key of ours.
-fn read_request(request: &[u8]) -> Result<CertificateSigningRequestParams, IdentityError> {
-    let refused = |why: String| IdentityError(format!("the certificate request {why}"));
-    if request.len() > MAX_REQUEST {
-        return Err(refused(format!("has {} bytes; {MAX_REQUEST} are allowed", request.len())));
-    }
-    let request = CertificateSigningRequestParams::from_der(&request.to_vec().into())
-        .map_err(|error| refused(format!("is not accepted: {error}")))?;
-    if request.public_key.algorithm() != &PKCS_ED25519 {
-        return Err(refused("is not for an Ed25519 key".to_owned()));
-    }
-    Ok(request)
-}
-
 fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// Ed25519 throughout: small, fast, and its signatures have one length, so that simulated handshakes repeat byte for byte in size.
-pub(crate) fn new_key() -> KeyPair {
-    KeyPair::generate_for(&PKCS_ED25519).expect("the operating system gives randomness")
-}
-
-/// Parameters without names and uses, with dates and a random serial number.
-fn dated(lifetime: Duration) -> CertificateParams {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    // A date beyond the year 9999 cannot be encoded; nobody means one.
-    let lifetime = lifetime.min(AUTHORITY_LIFETIME);
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.not_before = epoch + now.saturating_sub(BACKDATED);
-    params.not_after = epoch + now + lifetime;
-    params.serial_number = Some(serial_number());
-    params
-}
-
-/// 128 random bits, positive and without leading zeros, so that all have one length.
-fn serial_number() -> SerialNumber {
-    let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    bytes[0] = bytes[0] & 0x7f | 0x40;
-    SerialNumber::from_slice(&bytes)
-}
-
-fn uri(uri: String) -> SanType {
-    SanType::URI(uri.try_into().expect("a mesh's name is ASCII"))
-}
-
-/// The mesh that an authority's certificate names, if `key` is the certificate's.
-fn authority_name(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<MeshName, String> {
-    let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|error| error.to_string())?;
-    let mut names = parsed.valid_uri_names();
-    let mesh = match (names.next(), names.next()) {
-        (Some(name), None) => mesh::parse_authority_uri(name),
-        _ => None,
-    };
-    let mesh = mesh.ok_or("it does not name exactly one mesh as spiffe://MESH")?;
-    if parsed.subject_public_key_info().as_ref() != key.subject_public_key_info() {
-        return Err(format!("{AUTHORITY_KEY_FILE} is the key of another certificate"));
-    }
-    Ok(mesh)
 }
 
 pub(super) fn read_revoked(folder: &Folder<'_>) -> Result<Revocations, FolderError> {

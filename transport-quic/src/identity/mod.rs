@@ -26,6 +26,7 @@
 
 mod authority;
 mod folder;
+mod issuing;
 mod judge;
 mod mesh;
 mod names;

@@ -21,8 +21,8 @@ use rustls::{
 use webpki::EndEntityCert;
 
 use super::{
-    authority::{BACKDATED, new_key},
     folder::{CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE},
+    issuing::{BACKDATED, new_key},
     judge::{Judge, Refusal, Roots},
     mesh::MeshName,
     subject::Subject,

@@ -155,7 +155,7 @@ fn from_bytes<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::authority::new_key, *};
+    use super::{super::issuing::new_key, *};
     use crate::identity::MeshAuthority;
 
     fn revoked(ids: impl IntoIterator<Item = u64>) -> Revocations {
