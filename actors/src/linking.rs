@@ -132,7 +132,7 @@ impl Followers {
     ) -> Answer {
         let followers = &mut self.0;
         // Those that are over are forgotten now and then.
-        if followers.len().is_power_of_two() {
+        if followers.len().is_power_of_two() || followers.len() >= MOST {
             followers.retain(|_, following| !following.is_finished());
         }
         if followers.len() >= MOST {

@@ -227,9 +227,9 @@ async fn a_life_with_a_loss(root: &Context, signal: Signal) {
     println!("all know after {took:?}");
     assert!(took < CONVERGENCE, "{took:?}");
     let children = all.leave().await;
-    // But for the lost one's number, by which it would be known again.
+    // But for the number of one that is silent, by which it would be known again.
     let mut after = before;
-    after.gone = 1;
+    after.gone = usize::from(signal == Signal::STOP);
     until_equal("nothing is left", after, async || holdings(root).await).await;
     let ended = join_all(children.iter().map(|child| child.end(Duration::from_secs(5))));
     soon("the processes end", ended).await;

@@ -226,6 +226,7 @@ fn dead_letters(journal: &Journal, which: &Which) -> Result<(), Failure> {
     {
         return Err(format!("{actor} has no such dead letter").into());
     }
+    let mut refused = Vec::new();
     for letter in letters {
         if journal.json {
             line(&letter)?;
@@ -245,9 +246,13 @@ fn dead_letters(journal: &Journal, which: &Which) -> Result<(), Failure> {
             (_, true) => Settle::Discard,
             _ => continue,
         };
-        inspect::settle(&mut store, &letter.actor.parse()?, letter.number, how)?;
+        let settled = letter.actor.parse().map_err(Failure::from).and_then(|actor| {
+            inspect::settle(&mut store, &actor, letter.number, how).map_err(Failure::from)
+        });
+        refused.extend(settled.err());
     }
-    Ok(())
+    let texts: Vec<_> = refused.into_iter().map(|failure| failure.why).collect();
+    if texts.is_empty() { Ok(()) } else { Err(texts.join("; ").into()) }
 }
 
 fn replay(journal: &Journal, actor: &str) -> Result<(), Failure> {

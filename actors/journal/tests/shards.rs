@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use actogen::{
     Context,
@@ -78,6 +78,8 @@ fn keys_move_with_their_shards_and_keep_what_they_have() {
         round(&client, &map, 1).await?;
 
         let second = part(&two, &map, &folder).await?;
+        // Whatever is to move has moved then.
+        mesh.pass(Duration::from_secs(2)).await;
         all_held(&[&first, &second]).await;
         let moved = second.held();
         assert!(moved.len() < COUNT as usize, "{moved:?}");
@@ -86,6 +88,7 @@ fn keys_move_with_their_shards_and_keep_what_they_have() {
         // A third one takes some of both, and nothing moves between those two.
         let three = mesh.child(&root).await;
         let third = part(&three, &map, &folder).await?;
+        mesh.pass(Duration::from_secs(2)).await;
         all_held(&[&first, &second, &third]).await;
         let left = second.held();
         assert!(left.iter().all(|shard| moved.contains(shard)), "{left:?} of {moved:?}");

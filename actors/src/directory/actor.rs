@@ -1,7 +1,10 @@
 //! The directory of one context: speaks for its own actors to the top of the tree, keeps what it is told of the groups that it holds, and
 //! is itself the top where nobody stands above it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, MessageResult,
@@ -21,7 +24,9 @@ use super::{
     top::{DirectoryError, Known, Top, Word, Words},
     wishes::Wishes,
 };
-use crate::{Inbound, RemoteActor, SendError, address::Remote, context::Context};
+use crate::{
+    Inbound, RemoteActor, SendError, address::Remote, context::Context, supervise::chance,
+};
 
 /// How soon a word is said again that found no room, and a top asked again that did not answer.
 pub(super) const AGAIN: Duration = Duration::from_millis(200);
@@ -53,6 +58,12 @@ pub(super) struct Directory {
     pub(super) late: Late,
     /// Those who had something here and were lost: perhaps it is only the way to them that was.
     pub(super) gone: BTreeSet<ContextId>,
+    /// Those on their way to another place, with the number of the move.
+    moving: BTreeMap<ContextId, u64>,
+    moves: u64,
+    /// What is asked until it is answered, of the top of this number.
+    repeated: BTreeSet<(u64, Ask)>,
+    tops: u64,
 }
 
 impl Directory {
@@ -66,6 +77,10 @@ impl Directory {
             wishes: Wishes::default(),
             late: Late::default(),
             gone: BTreeSet::new(),
+            moving: BTreeMap::new(),
+            moves: 0,
+            repeated: BTreeSet::new(),
+            tops: 0,
         }
     }
 
@@ -89,41 +104,59 @@ impl Directory {
             Ok(ContextEvent::Up { context, incarnation }) => self.rejoin(context, incarnation, ctx),
             Ok(ContextEvent::Down { context, loss }) if loss.kind == LossKind::Moved => {
                 // It comes back by another way, as a rule in a moment, and is what it was.
+                self.moves += 1;
+                let number = self.moves;
+                self.moving.insert(context, number);
                 ctx.run_later(MOVES, move |me, ctx| {
-                    if me.cx.place_of(context).is_none() {
+                    if me.moving.get(&context) == Some(&number) {
                         me.lose(context, ctx);
                     }
                 });
             }
-            Ok(ContextEvent::Down { context, .. }) => self.lose(context, ctx),
-            Ok(ContextEvent::Moved { ancestors, .. }) => {
-                self.above = ancestors.last().copied();
-                if self.above.is_some() {
-                    // Whoever was below this one is below that one now, and says so himself.
-                    self.top = Top::default();
-                    self.late = Late::default();
-                    self.gone.clear();
+            Ok(ContextEvent::Down { context, loss }) => {
+                self.lose(context, ctx);
+                if matches!(
+                    loss.kind,
+                    LossKind::ProcessExited | LossKind::Shutdown | LossKind::Revoked
+                ) {
+                    self.gone.remove(&context);
                 }
+            }
+            Ok(ContextEvent::Moved { ancestors, .. }) => {
+                self.stand_below(ancestors.last().copied());
                 self.speak_anew(ctx);
             }
             Ok(_) => {}
             Err(_) => {
                 // Some events are lost: whoever cannot be reached now was one of theirs, and others may have moved.
-                for context in self.top.contexts() {
+                for context in self.top.contexts().into_iter().chain(self.gone.clone()) {
                     match self.cx.place_of(context) {
                         Some(place) => self.rejoin(context, place.incarnation, ctx),
                         None => self.lose(context, ctx),
                     }
                 }
-                self.above = self.cx.family().ancestors.last().copied();
+                self.stand_below(self.cx.family().ancestors.last().copied());
                 self.speak_anew(ctx);
             }
+        }
+    }
+
+    fn stand_below(&mut self, above: Option<ContextId>) {
+        self.above = above;
+        self.tops += 1;
+        if above.is_some() {
+            // Whoever was below this one is below that one now, and says so himself.
+            self.top = Top::default();
+            self.late = Late::default();
+            self.gone.clear();
+            self.moving.clear();
         }
     }
 
     fn lose(&mut self, context: ContextId, ctx: &mut ActixContext<Self>) {
         let mut words = Words::new();
         self.late.forget(context);
+        self.moving.remove(&context);
         if self.top.knows(context) && self.gone.len() < MOST_GONE {
             self.gone.insert(context);
         }
@@ -133,6 +166,7 @@ impl Directory {
 
     /// A context stands, perhaps at another place than before. Words of both sides may be lost with the old way.
     fn rejoin(&mut self, context: ContextId, life: Incarnation, ctx: &mut ActixContext<Self>) {
+        self.moving.remove(&context);
         let is_known = self.gone.remove(&context) || self.top.knows(context);
         if context == self.cx.id() || !is_known {
             return;
@@ -145,7 +179,7 @@ impl Directory {
     }
 
     /// Says to the present top all that this context has to say.
-    fn speak_anew(&self, ctx: &mut ActixContext<Self>) {
+    fn speak_anew(&mut self, ctx: &mut ActixContext<Self>) {
         let own = self.own.asks().chain(self.wishes.asks());
         for ask in own.collect::<Vec<_>>() {
             self.repeat(ask, ctx);
@@ -153,14 +187,33 @@ impl Directory {
     }
 
     /// Asks the top until it answers, or is the top no more, or the answer is wanted no more.
-    pub(super) fn repeat(&self, ask: Ask, ctx: &mut ActixContext<Self>) {
-        let (asked, above) = (self.ask(ask.clone()), self.above);
+    pub(super) fn repeat(&mut self, ask: Ask, ctx: &mut ActixContext<Self>) {
+        if self.repeated.insert((self.tops, ask.clone())) {
+            self.ask_on(ask, self.tops, ctx);
+        }
+    }
+
+    fn ask_on(&self, ask: Ask, top: u64, ctx: &mut ActixContext<Self>) {
+        let asked = self.ask(ask.clone());
         ctx.spawn(asked.map(move |answer, me: &mut Self, ctx| {
+            if matches!(&answer, Err(DirectoryError::Dead(_))) && me.tops == top && me.means(&ask) {
+                // Not all at once that could not be answered at once.
+                let pause = AGAIN.mul_f64(1.0 + chance(&me.cx));
+                ctx.run_later(pause, move |me, ctx| {
+                    if me.tops == top && me.means(&ask) {
+                        me.ask_on(ask, top, ctx);
+                    } else {
+                        me.repeated.remove(&(top, ask));
+                    }
+                });
+                return;
+            }
+            me.repeated.remove(&(top, ask.clone()));
             if let (Ok(Some(known)), Ask::Resolve { name, .. }) = (&answer, &ask) {
                 return me.wishes.appeared(name, known);
             }
             let Err(error) = answer else { return };
-            if me.above != above {
+            if me.tops != top {
                 // The new top has been asked everything that still counts.
                 return;
             }
@@ -168,13 +221,9 @@ impl Directory {
                 (DirectoryError::Taken { owner, .. }, Ask::Claim { name, claimant, .. }) => {
                     me.lost(&name, claimant.address, owner, ctx);
                 }
-                (DirectoryError::Dead(_), ask) => {
-                    ctx.run_later(AGAIN, move |me, ctx| {
-                        if me.above == above && me.means(&ask) {
-                            me.repeat(ask, ctx);
-                        }
-                    });
-                }
+                // What it was asked for is not wanted any more.
+                (DirectoryError::Dead(_), _) => {}
+                (error, Ask::Hold { group, .. }) => me.wishes.refused(&group, &error),
                 (error, ask) => {
                     tracing::warn!(context = %me.cx.id(), ?ask, "the directory refuses: {error}");
                 }
@@ -193,7 +242,8 @@ impl Directory {
         ask: Ask,
     ) -> ResponseActFuture<Self, Result<Option<Known>, DirectoryError>> {
         let top = self.of(self.above.unwrap_or(self.cx.id()));
-        let asking = async move { top.send(AskTop(ask)).await };
+        // Here and not when it is polled: what is asked later arrives later.
+        let asking = top.send(AskTop(ask));
         Box::pin(asking.into_actor(self).map(|answer, _, _| match answer {
             Ok(answer) => answer,
             Err(error) => Err(DirectoryError::Dead(error.to_string())),

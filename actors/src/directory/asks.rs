@@ -13,7 +13,7 @@ use super::{
 use crate::RemoteMessage;
 
 /// What the top is asked for, by the context that it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Ask {
     Claim {
         name: String,

@@ -6,14 +6,20 @@ use actogen_runtime::core::ContextId;
 
 use super::top::{Top, Word};
 
-/// What each context could not be told yet. It is bounded by what a context may have: of a group that has changed it will be told all, once.
+/// So many words wait for one context; when there are more it is asked to say anew what it has and wants, which brings the same out.
+const MOST: usize = 1024;
+
+/// What each context could not be told yet. Of a group that has changed it will be told all, once; of a name, the last.
 #[derive(Debug, Default)]
 pub(super) struct Late(BTreeMap<ContextId, Behind>);
 
 #[derive(Debug, Default)]
-pub(super) struct Behind {
-    words: Vec<Word>,
+struct Behind {
+    /// By the name that they are about.
+    lost: BTreeMap<String, Word>,
+    appeared: BTreeMap<String, Word>,
     groups: BTreeSet<String>,
+    says_anew: bool,
 }
 
 impl Late {
@@ -33,12 +39,16 @@ impl Late {
 
     pub(super) fn add(&mut self, to: ContextId, word: Word) {
         let behind = self.0.entry(to).or_default();
-        match word {
+        match &word {
             Word::Whole { group, .. } | Word::Changed { group, .. } => {
-                behind.groups.insert(group);
+                behind.groups.insert(group.clone());
             }
-            word if behind.words.contains(&word) => {}
-            word => behind.words.push(word),
+            Word::Lost { name, .. } => drop(behind.lost.insert(name.clone(), word)),
+            Word::Appeared { name, .. } => drop(behind.appeared.insert(name.clone(), word)),
+            Word::SayAnew => behind.says_anew = true,
+        }
+        if behind.lost.len() + behind.appeared.len() + behind.groups.len() > MOST {
+            *behind = Behind { says_anew: true, ..Behind::default() };
         }
     }
 
@@ -50,9 +60,11 @@ impl Late {
     /// All that is late, as it is now.
     pub(super) fn take(&mut self, top: &Top) -> Vec<(ContextId, Word)> {
         let mut words = Vec::new();
-        for (to, Behind { words: said, groups }) in std::mem::take(&mut self.0) {
+        for (to, Behind { lost, appeared, groups, says_anew }) in std::mem::take(&mut self.0) {
             let groups = groups.iter().filter_map(|group| top.whole(group, to));
-            words.extend(said.into_iter().chain(groups).map(|word| (to, word)));
+            let names = lost.into_values().chain(appeared.into_values());
+            let anew = says_anew.then_some(Word::SayAnew);
+            words.extend(names.chain(groups).chain(anew).map(|word| (to, word)));
         }
         words
     }
@@ -88,7 +100,27 @@ mod tests {
         }
         assert!(late.concerns(holder) && !late.concerns(ContextId(5)));
         let whole = Word::Whole { group: "g".into(), members: vec![member(9).address] };
-        assert_eq!(late.take(&top), [(holder, Word::SayAnew), (holder, whole)]);
+        assert_eq!(late.take(&top), [(holder, whole), (holder, Word::SayAnew)]);
         assert!(late.is_empty());
+    }
+
+    #[test]
+    fn of_too_much_nothing_is_kept_but_that_all_is_to_be_said_anew() {
+        let (life, context, mut late) = (Incarnation::new(1, 1), ContextId(7), Late::default());
+        let address = |handle| Address { context, handle: Handle(handle), incarnation: life };
+        let lost = |name: &str, handle| Word::Lost {
+            name: name.to_owned(),
+            loser: address(handle),
+            owner: address(handle + 1),
+        };
+        for handle in 0..100_000 {
+            late.add(context, lost("n", handle));
+        }
+        assert_eq!(late.take(&Top::default()), [(context, lost("n", 99_999))]);
+        for number in 0..100_000 {
+            late.add(context, lost(&number.to_string(), number));
+        }
+        let words = late.take(&Top::default());
+        assert!(words.len() <= MOST + 1 && words.contains(&(context, Word::SayAnew)));
     }
 }

@@ -125,7 +125,8 @@ impl Context {
     ) -> Result<Remote<A>, DirectoryError> {
         let resolve = Resolve { name: name.to_owned(), within: Some(time), here: Here(()) };
         // The limit is this one's.
-        let asked = self.directory().send(resolve).within(time + Duration::from_secs(1));
+        let asked =
+            self.directory().send(resolve).within(time.saturating_add(Duration::from_secs(1)));
         match tokio::time::timeout(time, asked).await {
             Ok(known) => self.resolved(name, known.map_err(dead)??),
             Err(_) => Err(DirectoryError::Unknown(name.to_owned())),

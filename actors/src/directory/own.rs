@@ -32,6 +32,16 @@ pub(super) struct Own {
     claims: BTreeMap<String, Claimed>,
     joined: BTreeMap<(String, Address), Known>,
     watched: BTreeMap<Address, Watched>,
+    /// What is being asked for, with the number of the last time.
+    asked: BTreeMap<Thing, u64>,
+    asks: u64,
+}
+
+/// What an actor may have.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Name(String, Address),
+    Membership(String, Address),
 }
 
 impl Own {
@@ -60,13 +70,34 @@ impl Own {
             self.claims.get(name).is_some_and(|claim| claim.known.address == owner)
         };
         let is_in = |group: &str, member| self.joined.contains_key(&(group.to_owned(), member));
+        // What is being asked for is not given up for an earlier failure.
+        let wants = |thing| self.asked.contains_key(&thing);
         match ask {
             Ask::Claim { name, claimant, .. } => owns(name, claimant.address),
-            Ask::Release { name, owner } => !owns(name, *owner),
+            Ask::Release { name, owner } => {
+                !owns(name, *owner) && !wants(Thing::Name(name.clone(), *owner))
+            }
             Ask::Join { group, member } => is_in(group, member.address),
-            Ask::Leave { group, member } => !is_in(group, *member),
+            Ask::Leave { group, member } => {
+                !is_in(group, *member) && !wants(Thing::Membership(group.clone(), *member))
+            }
             _ => true,
         }
+    }
+
+    fn begin_asking(&mut self, thing: Thing) -> u64 {
+        self.asks += 1;
+        self.asked.insert(thing, self.asks);
+        self.asks
+    }
+
+    /// Whether it is still wanted, and not asked for once more since.
+    fn end_asking(&mut self, thing: &Thing, number: u64) -> bool {
+        let is_last = self.asked.get(thing) == Some(&number);
+        if is_last {
+            self.asked.remove(thing);
+        }
+        is_last
     }
 }
 
@@ -183,14 +214,18 @@ impl Directory {
 
     /// Asks for something that an actor here shall have. What the top may have granted in vain is given up.
     fn ask_for(
-        &self,
+        &mut self,
+        thing: Thing,
         ask: Ask,
         undo: Ask,
         have: impl FnOnce(&mut Self, &mut ActixContext<Self>) + 'static,
     ) -> ResponseActFuture<Self, Result<(), DirectoryError>> {
-        let above = self.above;
+        let (above, number) = (self.above, self.own.begin_asking(thing.clone()));
         Box::pin(self.ask(ask.clone()).map(move |answer, me, ctx| {
+            let is_wanted = me.own.end_asking(&thing, number);
             match &answer {
+                // It was given up meanwhile, or asked for once more.
+                Ok(_) if !is_wanted => {}
                 Ok(_) => {
                     have(me, ctx);
                     if me.above != above {
@@ -221,9 +256,10 @@ impl Handler<Claim> for Directory {
         if let Err(error) = self.check_actor(claimant.address) {
             return Box::pin(async move { Err(error) }.into_actor(self));
         }
+        let thing = Thing::Name(name.clone(), claimant.address);
         let undo = Ask::Release { name: name.clone(), owner: claimant.address };
         let ask = Ask::Claim { name, claimant, is_old: false };
-        self.ask_for(ask, undo, move |me, ctx| me.own_name(claim, ctx))
+        self.ask_for(thing, ask, undo, move |me, ctx| me.own_name(claim, ctx))
     }
 }
 
@@ -237,13 +273,15 @@ impl Handler<Change> for Directory {
                 if let Err(error) = self.check_actor(member.address) {
                     return Box::pin(async move { Err(error) }.into_actor(self));
                 }
+                let thing = Thing::Membership(group.clone(), member.address);
                 let undo = Ask::Leave { group: group.clone(), member: member.address };
                 let ask = Ask::Join { group: group.clone(), member: member.clone() };
-                return self.ask_for(ask, undo, move |me, ctx| {
+                return self.ask_for(thing, ask, undo, move |me, ctx| {
                     me.own_membership(group, member, ctx);
                 });
             }
             What::Leave { group, member } => {
+                self.own.asked.remove(&Thing::Membership(group.clone(), member));
                 if self.own.joined.remove(&(group.clone(), member)).is_some() {
                     self.let_go(member, ctx);
                 }

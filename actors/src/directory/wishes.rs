@@ -70,6 +70,16 @@ impl Wishes {
         }
     }
 
+    /// A group cannot be held any more: who waits for it is told. Those who hold it keep what was known last.
+    pub(super) fn refused(&mut self, group: &str, error: &DirectoryError) {
+        tracing::warn!(group, "a group is known no more: {error}");
+        let held = self.held.remove(group);
+        for waiter in held.and_then(|held| held.waiting).unwrap_or_default() {
+            // Whoever has given up waiting needs no word.
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+
     pub(super) fn changed(&self, group: &str, joined: &[Address], left: &[Address]) {
         if let Some(held) = self.held.get(group) {
             held.view.change(joined, left);
@@ -93,7 +103,11 @@ impl Wishes {
             !waiters.is_empty()
         });
         self.held.retain(|group, held| {
-            let is_held = held.waiting.is_some() || Arc::strong_count(&held.view) > 1;
+            let awaited = held.waiting.as_mut().is_some_and(|waiting| {
+                waiting.retain(|waiter| !waiter.is_closed());
+                !waiting.is_empty()
+            });
+            let is_held = awaited || Arc::strong_count(&held.view) > 1;
             if !is_held {
                 asks.push(Ask::LetGo { group: group.clone() });
             }
@@ -163,15 +177,16 @@ impl Handler<Hold> for Directory {
         }
         if is_new {
             let (asked, above) = (self.ask(Ask::Hold { group: group.clone(), kind }), self.above);
-            ctx.spawn(asked.map(move |answer, me: &mut Self, _| {
+            ctx.spawn(asked.map(move |answer, me: &mut Self, ctx| {
                 let Err(error) = answer else { return };
                 if me.above != above {
                     // The new top has been asked.
                     return;
                 }
-                let held = me.wishes.held.remove(&group);
-                for waiter in held.and_then(|held| held.waiting).unwrap_or_default() {
-                    let _ = waiter.send(Err(error.clone()));
+                me.wishes.refused(&group, &error);
+                if matches!(error, DirectoryError::Dead(_)) {
+                    // It may have been heard.
+                    me.repeat(Ask::LetGo { group }, ctx);
                 }
             }));
         }

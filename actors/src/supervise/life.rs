@@ -3,7 +3,12 @@
 use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix::{ActorFutureExt, AsyncContext, Context as ActixContext, Handler, Message, WrapFuture};
-use actogen_runtime::{Ended, Place, core::Handle, launch::Launch, mailbox::StopReason};
+use actogen_runtime::{
+    Ended, Place,
+    core::{Handle, Handled},
+    launch::Launch,
+    mailbox::StopReason,
+};
 use futures_util::future::{Either, select};
 
 use super::{
@@ -166,14 +171,18 @@ impl Supervisor {
         let has_seat = self.children[child].seat.is_some();
         let asking = async move {
             let answer = ask(&cx, place, &body).await;
-            if answer.is_err() && !has_seat {
-                // The answer may be what was lost.
+            if matches!(answer, Err(NoAnswer::Lost(_))) || (answer.is_err() && !has_seat) {
+                // A life that has begun would go on where nobody knows of it.
                 tell(&cx, place, &Ask::Close { seat }).await;
             }
             answer
         };
         ctx.spawn(asking.into_actor(self).map(move |answer, me, ctx| {
-            let begun = answer.map(|handle| {
+            if matches!(answer, Err(NoAnswer::Lost(_))) {
+                // The next life is another mailbox's: this one is closed, sooner or later.
+                me.children[child].seat = None;
+            }
+            let begun = answer.map_err(NoAnswer::text).map(|handle| {
                 let known = me.children[child].seat.take();
                 known.unwrap_or_else(|| {
                     me.watch(number, place, handle, ctx);
@@ -310,11 +319,31 @@ impl Supervisor {
     }
 }
 
+/// Why a context has not done what it was asked for.
+enum NoAnswer {
+    /// It says so.
+    Refused(String),
+    /// It was not heard, or its answer was not.
+    Lost(String),
+}
+
+impl NoAnswer {
+    fn text(self) -> String {
+        match self {
+            Self::Refused(text) | Self::Lost(text) => text,
+        }
+    }
+}
+
 /// Asks a context for something, and reads its answer.
-async fn ask(cx: &Context, place: Place, body: &[u8]) -> Answer {
+async fn ask(cx: &Context, place: Place, body: &[u8]) -> Result<Handle, NoAnswer> {
     let answer = cx.ask(place.address(Handle::SPAWN), body).await;
-    let answer = answer.map_err(|dead| dead.to_string())?;
-    Codec::Postcard.decode::<Answer>(&answer).map_err(|error| error.to_string())?
+    let answer = answer.map_err(|dead| match dead.handled {
+        Handled::No => NoAnswer::Refused(dead.to_string()),
+        _ => NoAnswer::Lost(dead.to_string()),
+    })?;
+    let answer = Codec::Postcard.decode::<Answer>(&answer);
+    answer.map_err(|error| NoAnswer::Lost(error.to_string()))?.map_err(NoAnswer::Refused)
 }
 
 /// As [`ask`], where nothing hangs on the answer: if the context is lost, the watch says so. Gives whether it was heard.
@@ -322,7 +351,8 @@ async fn tell(cx: &Context, place: Place, what: &Ask) -> bool {
     let Ok(body) = Codec::Postcard.encode(what) else { return false };
     match ask(cx, place, &body).await {
         Ok(_) => true,
-        Err(why) => {
+        Err(error) => {
+            let why = error.text();
             tracing::debug!(context = %cx.id(), there = %place.context, "a supervisor was not heard: {why}");
             false
         }

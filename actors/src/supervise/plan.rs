@@ -65,6 +65,9 @@ struct Row {
     restarts: u64,
 }
 
+/// How soon a child is tried again that another's failure holds up, at the earliest: word of that is on its way.
+const HELD_UP: Duration = Duration::from_millis(20);
+
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -159,7 +162,7 @@ impl Plan {
     pub(super) fn put_off(&mut self, child: usize, now: Duration, chance: f64) {
         let row = &mut self.rows[child];
         row.state = State::Down;
-        row.not_before = now.saturating_add(self.backoff.delay(0, chance));
+        row.not_before = now.saturating_add(self.backoff.delay(0, chance).max(HELD_UP));
     }
 
     /// A life is over.

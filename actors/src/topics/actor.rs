@@ -124,10 +124,7 @@ impl Topics {
                 Ok(ContextEvent::Moved { .. }) => self.find_parent(&mut news),
                 // Some are lost: all links are looked at.
                 Err(_) => {
-                    let is_child =
-                        |context: &ContextId| self.cx.next_hop(*context) == Some(*context);
-                    let children: Vec<_> =
-                        self.cx.descendants().into_iter().filter(is_child).collect();
+                    let children = self.children();
                     for gone in self.hub.neighbours() {
                         if !children.contains(&gone) && self.parent != Some(gone) {
                             self.hub.link_down(gone, &mut news);
@@ -142,6 +139,11 @@ impl Topics {
             }
             self.tell(news, ctx);
         }
+    }
+
+    fn children(&self) -> Vec<ContextId> {
+        let is_child = |context: &ContextId| self.cx.next_hop(*context) == Some(*context);
+        self.cx.descendants().into_iter().filter(is_child).collect()
     }
 
     /// Looks who stands above. It may be the same one by another link.
@@ -267,6 +269,10 @@ impl Actor for Topics {
 
     fn started(&mut self, ctx: &mut ActixContext<Self>) {
         let mut news = News::new();
+        // Links that stood before anybody listened.
+        for child in self.children() {
+            self.hub.link_up(child, &mut news);
+        }
         self.find_parent(&mut news);
         self.tell(news, ctx);
         let events = self.cx.events();
