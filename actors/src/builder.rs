@@ -8,7 +8,7 @@ use actogen_runtime::{
     transport::{Authority, BoxFuture, Transport},
 };
 
-use crate::{context::Context, directory, function, logs, nursery, service, topics};
+use crate::{context::Context, directory, function, logs, nursery, publish, service, topics};
 
 /// Settings for a context. Made by [`Context::builder`].
 #[must_use = "a builder does nothing until it starts"]
@@ -182,6 +182,7 @@ impl ContextBuilder {
         let (keeper, records) = logs::door();
         let (directory, words) = directory::door();
         let (topics, published) = topics::door();
+        let (publishing, acknowledgements) = publish::door();
         let runtime = runtime.prepare(move |context| {
             door(context);
             functions(context);
@@ -189,6 +190,7 @@ impl ContextBuilder {
             keeper(context);
             directory(context);
             topics(context);
+            publishing(context);
         });
         let context = Context::over(runtime.start().await?);
         nursery::serve(&context, requests);
@@ -197,6 +199,7 @@ impl ContextBuilder {
         logs::serve(&context, records);
         directory::serve(&context, words);
         topics::serve(&context, published);
+        publish::serve(&context, acknowledgements);
         Ok(context)
     }
 }

@@ -54,6 +54,7 @@
 //! | [`Launch`], [`Child`], [`Launching`], [`Spawn`] | other contexts, and actors started in them (`nursery`: their side) |
 //! | [`Claim`], [`Group`] | names and groups of the whole mesh |
 //! | [`Subscription`], [`Publish`] | topics |
+//! | [`Reliable`], [`Consume`], [`PublishPolicy`] | publishing until all who must have acknowledged |
 //! | [`Link`] | actors that end together |
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`flow`] | limits, breakers and retries around an address; queues of work; streams with credit |
@@ -96,6 +97,7 @@ mod nursery;
 mod post;
 pub mod prelude;
 mod processes;
+mod publish;
 mod pump;
 mod respond;
 mod scratch;
@@ -155,6 +157,12 @@ pub use crate::{
     linking::{Link, LinkError},
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     processes::{Command, Exit, Output, ProcessId, Processes, ProcessesCalls},
+    publish::{
+        AckLevel, Confirmed, Consume, Consumer, ConsumerActor, ConsumerStats, Consumption,
+        DeadDelivery, Deliveries, Delivery, IgnoredAcks, IntoVerdict, MemoryWindow, MessageId,
+        NotSent, Partial, PublishPolicy, PublishStats, Reliable, ReliableError, Remembered,
+        SignedPublish, Verdict, Window, WindowKey,
+    },
     send::{Request, Tell},
     send_error::SendError,
     service::{Offered, Service, ServiceError, ServiceIn},

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Weak,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -13,14 +13,19 @@ use actogen_runtime::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::{
+    gate::{Gate, Refused},
     hub::{Hub, Interest, News, Who},
     inbox::{Arrived, Inbox},
 };
 use crate::{
-    Inbound, RemoteActor, RemoteMessage, SendError, address::Remote, context::Context,
+    Inbound, RemoteActor, RemoteMessage, SendError,
+    address::Remote,
+    context::Context,
     directory::Here,
+    publish::{Checked, Feeder, PublishPolicy, Signed},
 };
 
 /// How soon a word is said again that found no room.
@@ -40,29 +45,50 @@ pub(super) struct Wanted(Interest);
 /// What somebody has published, on its way.
 #[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen.Carried", crate = crate)]
-pub(super) struct Carried {
-    pub(super) topic: String,
-    pub(super) from: ContextId,
-    pub(super) tag: u64,
-    pub(super) codec: u8,
-    pub(super) body: Bytes,
+pub(crate) struct Carried {
+    pub(crate) topic: String,
+    pub(crate) from: ContextId,
+    pub(crate) tag: u64,
+    pub(crate) codec: u8,
+    pub(crate) body: Bytes,
+    /// Its publisher's signature, and what is signed beside the rest; none for a plain message.
+    pub(crate) signed: Option<Signed>,
+}
+
+impl Carried {
+    /// About how many bytes it takes to hold it.
+    pub(crate) fn charge(&self) -> usize {
+        size_of::<Self>() + self.topic.len() + self.body.len()
+    }
 }
 
 /// Somebody here publishes something, subscribes, or ends that.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "actogen.Topics", crate = crate)]
-pub(super) struct FromHere(pub(super) Here<Does>);
+pub(crate) struct FromHere(pub(crate) Here<Does>);
 
-pub(super) enum Does {
+pub(crate) enum Does {
     Publish(Carried),
-    Subscribe { number: u64, pattern: String, to: To },
-    Unsubscribe { number: u64 },
+    /// Who may publish what here, from now on.
+    Policy(Option<PublishPolicy>),
+    /// What was refused here so far.
+    Refused(oneshot::Sender<Refused>),
+    Subscribe {
+        number: u64,
+        pattern: String,
+        to: To,
+    },
+    Unsubscribe {
+        number: u64,
+    },
 }
 
 impl std::fmt::Debug for Does {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Publish(_) => "Publish",
+            Self::Policy(_) => "Policy",
+            Self::Refused(_) => "Refused",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
         })
@@ -73,22 +99,25 @@ impl std::fmt::Debug for Does {
 type HandOver = Box<dyn Fn(&Arrived) + Send>;
 
 /// Where a subscription's messages go.
-pub(super) enum To {
+pub(crate) enum To {
     /// Where somebody takes them out.
     Inbox { inbox: Weak<Inbox>, tag: u64 },
     /// To an actor, until it ends.
     Actor { address: Address, hand_over: HandOver },
+    /// To a consumer, which gives verdicts.
+    Consumer(Feeder),
 }
 
 /// What is published, and who wants it, as one context sees it.
 #[derive(RemoteActor)]
 #[remote(name = "actogen.topics", inbound(Wanted, Carried), messages(FromHere), crate = crate)]
-pub(super) struct Topics {
+pub(crate) struct Topics {
     cx: Context,
     events: ContextEvents,
     hub: Hub,
     parent: Option<ContextId>,
     subscriptions: BTreeMap<u64, To>,
+    gate: Gate,
     /// What neighbours could not be told yet, in order.
     late: BTreeMap<ContextId, VecDeque<Interest>>,
 }
@@ -101,6 +130,7 @@ impl Topics {
             hub: Hub::default(),
             parent: None,
             subscriptions: BTreeMap::new(),
+            gate: Gate::default(),
             late: BTreeMap::new(),
         }
     }
@@ -208,15 +238,21 @@ impl Topics {
     }
 
     fn carry(&mut self, carried: Carried, by: Option<ContextId>, ctx: &mut ActixContext<Self>) {
-        let mut gone = Vec::new();
+        let (mut gone, mut here) = (Vec::new(), Vec::new());
         for who in self.hub.route(&carried.topic, by) {
             match who {
                 Who::Behind(neighbour) => self.at(neighbour).do_send(carried.clone()),
-                Who::Here(number) => {
-                    if !self.deliver(number, &carried) {
-                        gone.push(number);
-                    }
-                }
+                Who::Here(number) => here.push(number),
+            }
+        }
+        // Where nobody wants it, it is passed on as it is: who gets it checks it.
+        if !here.is_empty() {
+            let consumes =
+                |number: &u64| matches!(self.subscriptions.get(number), Some(To::Consumer(_)));
+            let is_consumed = here.iter().any(consumes);
+            if let Some(signed) = self.gate.admit(&self.cx, &carried, is_consumed) {
+                here.retain(|number| !self.deliver(*number, &carried, signed.as_ref()));
+                gone = here;
             }
         }
         for number in gone {
@@ -225,14 +261,15 @@ impl Topics {
     }
 
     /// False when nobody takes this subscription's messages out any more.
-    fn deliver(&self, number: u64, carried: &Carried) -> bool {
-        let Carried { topic, from, tag, codec, body } = carried;
+    fn deliver(&self, number: u64, carried: &Carried, signed: Option<&Arc<Checked>>) -> bool {
+        let Carried { topic, from, tag, codec, body, signed: _ } = carried;
         let arrived = || Arrived {
             topic: topic.clone(),
             from: *from,
             tag: *tag,
             codec: *codec,
             body: body.clone(),
+            signed: signed.cloned(),
         };
         match self.subscriptions.get(&number) {
             Some(To::Inbox { inbox, tag: wanted }) => {
@@ -242,6 +279,7 @@ impl Topics {
                 }
             }
             Some(To::Actor { hand_over, .. }) => hand_over(&arrived()),
+            Some(To::Consumer(feeder)) => return feeder.put(arrived()),
             None => {}
         }
         true
@@ -338,6 +376,10 @@ impl Handler<FromHere> for Topics {
         self.catch_up(ctx);
         match does {
             Does::Publish(carried) => self.carry(carried, None, ctx),
+            Does::Policy(policy) => self.gate.set_policy(policy),
+            Does::Refused(to) => {
+                let _ = to.send(self.gate.refused());
+            }
             Does::Unsubscribe { number } => self.unsubscribe(number, ctx),
             Does::Subscribe { number, pattern, to } => {
                 if let To::Actor { address, .. } = to {

@@ -1,11 +1,13 @@
 //! What has come for a subscription and waits to be taken out, within a bound.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use actogen_runtime::core::ContextId;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+
+use crate::publish::Checked;
 
 /// The most bytes that wait for one subscription; what comes above that is dropped and counted.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
@@ -15,22 +17,24 @@ const OVERHEAD: usize = 128;
 
 /// A message as it came.
 #[derive(Clone, Debug)]
-pub(super) struct Arrived {
-    pub(super) topic: String,
-    pub(super) from: ContextId,
-    pub(super) tag: u64,
-    pub(super) codec: u8,
-    pub(super) body: Bytes,
+pub(crate) struct Arrived {
+    pub(crate) topic: String,
+    pub(crate) from: ContextId,
+    pub(crate) tag: u64,
+    pub(crate) codec: u8,
+    pub(crate) body: Bytes,
+    /// What holds of its signature, if it has one.
+    pub(crate) signed: Option<Arc<Checked>>,
 }
 
 impl Arrived {
-    fn charge(&self) -> usize {
+    pub(crate) fn charge(&self) -> usize {
         OVERHEAD + self.topic.len() + self.body.len()
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Inbox {
+pub(crate) struct Inbox {
     state: Mutex<State>,
     came: Notify,
 }
@@ -80,7 +84,7 @@ mod tests {
 
     fn arrived(bytes: usize) -> Arrived {
         let body = Bytes::from(vec![0; bytes]);
-        Arrived { topic: "a".into(), from: ContextId(1), tag: 1, codec: 0, body }
+        Arrived { topic: "a".into(), from: ContextId(1), tag: 1, codec: 0, body, signed: None }
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@
 //! | `pattern` | topics and patterns, and who wants which |
 //! | `hub` | where a message goes from one context: a pure machine |
 //! | `inbox` | what waits for a subscription |
+//! | `gate` | which messages come in: checked signatures, policy |
 //! | `actor` | the actor of each context that drives the hub |
 //!
 //! ```text
@@ -18,6 +19,7 @@
 //! A message takes each link once, however many subscribers are behind it.
 
 mod actor;
+mod gate;
 mod hub;
 mod inbox;
 mod pattern;
@@ -35,12 +37,19 @@ use actogen_runtime::{
     core::{ContextId, Handle, policy::Policy},
 };
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 pub use self::pattern::TopicError;
+pub(crate) use self::{
+    actor::{Carried, Does, To},
+    inbox::Arrived,
+    pattern::{Trie, check_pattern},
+};
 use self::{
-    actor::{Carried, Does, FromHere, To, Topics},
-    inbox::{Arrived, Inbox},
-    pattern::{check_pattern, check_topic},
+    actor::{FromHere, Topics},
+    gate::Refused,
+    inbox::Inbox,
+    pattern::check_topic,
 };
 use crate::{
     actor::RemoteActor,
@@ -49,6 +58,7 @@ use crate::{
     directory::Here,
     intake::Intake,
     message::{Codec, CodecError, MessageOf, RemoteMessage},
+    send_error::SendError,
 };
 
 /// Why something was not published, or nobody subscribed.
@@ -124,7 +134,10 @@ impl<M> Drop for Subscription<M> {
     }
 }
 
-fn decode<M: RemoteMessage>(context: &Context, arrived: &Arrived) -> Result<M, CodecError> {
+pub(crate) fn decode<M: RemoteMessage>(
+    context: &Context,
+    arrived: &Arrived,
+) -> Result<M, CodecError> {
     let codec = Codec::from_number(arrived.codec).unwrap_or(M::CODEC);
     DecodingScope::of(context).decode(|| M::decode(codec, &arrived.body))
 }
@@ -132,8 +145,8 @@ fn decode<M: RemoteMessage>(context: &Context, arrived: &Arrived) -> Result<M, C
 /// Something to publish; await it.
 #[must_use = "nothing is published before this is awaited"]
 pub struct Publish<'a> {
-    context: &'a Context,
-    carried: Result<Carried, PublishError>,
+    pub(crate) context: &'a Context,
+    pub(crate) carried: Result<Carried, PublishError>,
 }
 
 impl fmt::Debug for Publish<'_> {
@@ -169,6 +182,7 @@ impl Context {
                 tag: M::TAG.get(),
                 codec: M::CODEC.number(),
                 body: Bytes::from(body),
+                signed: None,
             })
         };
         Publish { context: self, carried: carried() }
@@ -216,18 +230,36 @@ impl Context {
         Ok(())
     }
 
-    fn subscribe_to(&self, pattern: &str, to: To) -> Result<u64, PublishError> {
+    pub(crate) fn subscribe_to(&self, pattern: &str, to: To) -> Result<u64, PublishError> {
         check_pattern(pattern)?;
         let number = self.fresh_number();
-        let subscribe = Does::Subscribe { number, pattern: pattern.to_owned(), to };
-        let told = self.topics().try_send(FromHere(Here(subscribe)));
-        told.map_err(|error| PublishError::Dead(error.to_string()))?;
+        self.tell_topics(Does::Subscribe { number, pattern: pattern.to_owned(), to })?;
         Ok(number)
+    }
+
+    pub(crate) fn tell_topics(&self, does: Does) -> Result<(), PublishError> {
+        let told = self.topics().try_send(FromHere(Here(does)));
+        told.map_err(|error| PublishError::Dead(error.to_string()))
+    }
+
+    /// What this context has refused of what was published.
+    pub(crate) async fn refused_publications(&self) -> Result<Refused, PublishError> {
+        let dead = |text: String| PublishError::Dead(text);
+        let (to, refused) = oneshot::channel();
+        let asked = self.topics().tell(FromHere(Here(Does::Refused(to)))).await;
+        asked.map_err(|error| dead(error.to_string()))?;
+        refused.await.map_err(|_| dead("the context ends".into()))
     }
 
     fn topics(&self) -> Remote<Topics> {
         self.remote(self.address(Handle::TOPICS))
     }
+}
+
+/// Publishes what was made ready here, if there is room.
+pub(crate) fn publish_here(context: &Context, carried: Carried) -> Result<(), SendError<()>> {
+    let publish = FromHere(Here(Does::Publish(carried)));
+    context.topics().try_send(publish).map_err(|error| error.map(|_| ()))
 }
 
 /// What has come for the topics and waits for them.

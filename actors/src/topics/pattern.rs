@@ -43,12 +43,12 @@ fn check(
 }
 
 /// Whether this can be published to.
-pub(super) fn check_topic(topic: &str) -> Result<(), TopicError> {
+pub(crate) fn check_topic(topic: &str) -> Result<(), TopicError> {
     check(topic, "topic", "", |word, _| !word.contains(['*', '>']))
 }
 
 /// Whether this can be subscribed to.
-pub(super) fn check_pattern(pattern: &str) -> Result<(), TopicError> {
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), TopicError> {
     check(pattern, "pattern", ", `org.*.done` or `org.>`", |word, is_last| match word {
         "*" => true,
         ">" => is_last,
@@ -58,7 +58,7 @@ pub(super) fn check_pattern(pattern: &str) -> Result<(), TopicError> {
 
 /// Who wants which topics, by patterns, as a tree of words.
 #[derive(Debug)]
-pub(super) struct Trie<T> {
+pub(crate) struct Trie<T> {
     words: BTreeMap<String, Trie<T>>,
     any: Option<Box<Trie<T>>>,
     here: BTreeSet<T>,
@@ -73,7 +73,7 @@ impl<T> Default for Trie<T> {
 }
 
 impl<T: Ord + Copy> Trie<T> {
-    pub(super) fn insert(&mut self, pattern: &str, who: T) {
+    pub(crate) fn insert(&mut self, pattern: &str, who: T) {
         let (node, is_rest) = self.node(pattern);
         if is_rest {
             node.rest.insert(who)
@@ -131,7 +131,7 @@ impl<T: Ord + Copy> Trie<T> {
     }
 
     /// Everybody who wants this topic, once each.
-    pub(super) fn matching(&self, topic: &str) -> BTreeSet<T> {
+    pub(crate) fn matching(&self, topic: &str) -> BTreeSet<T> {
         let words: Vec<_> = topic.split('.').collect();
         let mut found = BTreeSet::new();
         self.collect(&words, &mut found);

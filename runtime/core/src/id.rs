@@ -181,6 +181,8 @@ impl Handle {
     pub const TOPICS: Self = Self(136);
     /// Asks the root to which context the authority has bound a name; anyone in the mesh.
     pub const WHO_HAS: Self = Self(137);
+    /// Acknowledgements of what a context has published; whoever was required to give one.
+    pub const PUBLISH: Self = Self(138);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 

@@ -1,0 +1,69 @@
+//! The first thing that happens to a signed message where somebody wants it: signature, certificate and revocation are checked.
+
+use actogen_runtime::core::ContextId;
+
+use super::message::{self, AckLevel, DOMAIN, Key, MessageHash, MessageId, Signed};
+use crate::{context::Context, topics::Carried};
+
+/// A signed message that holds: what of its signed part is still of use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    pub(super) id: MessageId,
+    pub(super) hash: MessageHash,
+    pub(super) content: MessageHash,
+    pub(super) series: u64,
+    pub(super) sequence: u64,
+    pub(super) level: AckLevel,
+    /// Those of the required names that are this context's.
+    pub(super) owed_by: Vec<String>,
+    /// The names that the publisher's certificate carries.
+    pub(super) publisher_names: Vec<String>,
+}
+
+impl Checked {
+    pub(super) fn key(&self, from: ContextId) -> Key {
+        (from, self.id)
+    }
+
+    /// The names that the publisher's certificate carries.
+    pub(crate) fn publisher_names(&self) -> &[String] {
+        &self.publisher_names
+    }
+}
+
+/// Why a signed message is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// It is larger, or requires more, than may be.
+    Oversize,
+    /// Its signature or its certificate does not hold.
+    Forged,
+    /// Its publisher's certificate is revoked.
+    Revoked,
+}
+
+/// Checks a signed message.
+pub(crate) fn check(cx: &Context, carried: &Carried, signed: &Signed) -> Result<Checked, Unfit> {
+    if !signed.is_bounded() {
+        return Err(Unfit::Oversize);
+    }
+    if cx.is_revoked(carried.from) {
+        return Err(Unfit::Revoked);
+    }
+    let hash = message::hash(carried, signed);
+    let judged =
+        cx.verify_claim(DOMAIN, carried.from, &signed.certificate, &hash, &signed.signature);
+    let publisher_names = judged.map_err(|_| Unfit::Forged)?;
+    let own = if signed.required.is_empty() { Vec::new() } else { cx.own_names() };
+    let owed_by = own.into_iter().filter(|name| signed.required.contains(name)).collect();
+    Ok(Checked {
+        id: signed.id,
+        hash,
+        content: message::content(carried),
+        series: signed.series,
+        sequence: signed.sequence,
+        level: signed.level,
+        owed_by,
+        publisher_names,
+    })
+}

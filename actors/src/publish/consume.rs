@@ -1,0 +1,132 @@
+//! How a consumer is set up.
+
+use std::{fmt, marker::PhantomData, time::Duration};
+
+use actogen_runtime::core::ContextId;
+
+use super::{
+    delivery::{Consuming, Deliveries, Feeder},
+    held::{Options, Sender},
+    window::Window,
+};
+use crate::{
+    MessageOf, RemoteActor, RemoteMessage,
+    address::Remote,
+    context::Context,
+    publish::{Consumption, IntoVerdict},
+    topics::{PublishError, To},
+};
+
+/// A consumer to be: of messages of one type under topics that match a pattern. End it with [`Self::deliveries`], [`Self::run`] or
+/// [`Self::actor`].
+#[must_use = "nothing is consumed before `deliveries`, `run` or `actor`"]
+pub struct Consume<'a, M> {
+    context: &'a Context,
+    pattern: String,
+    options: Options,
+    _message: PhantomData<fn() -> M>,
+}
+
+impl<'a, M: RemoteMessage> Consume<'a, M> {
+    pub(super) fn context(&self) -> &'a Context {
+        self.context
+    }
+
+    /// At most so many messages, and so many bytes, are held that are not done with; 256 and 4 MiB unless this says otherwise. What comes
+    /// above that is not taken: a publisher that requires this context sends it again, other messages are lost; both are counted.
+    pub fn prefetch(mut self, messages: usize, bytes: usize) -> Self {
+        (self.options.most, self.options.most_bytes) = (messages.max(1), bytes);
+        self
+    }
+
+    /// A delivery without a verdict is lost after this time, 30 s unless this says otherwise, and delivered again.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.options.time = time;
+        self
+    }
+
+    /// How long after a loss a message is delivered again; a second unless this says otherwise.
+    pub fn again_after(mut self, time: Duration) -> Self {
+        self.options.again = time;
+        self
+    }
+
+    /// A message is delivered so often at most, five times unless this says otherwise. Then it is rejected, and given up to
+    /// [`Consumption::take_dead`].
+    pub fn deliveries_at_most(mut self, deliveries: u32) -> Self {
+        self.options.deliveries = deliveries.max(1);
+        self
+    }
+
+    /// Only signed messages are taken, of publishers whose certificate carries this name, or another one that is given.
+    pub fn from_name(mut self, name: impl Into<String>) -> Self {
+        self.options.senders.push(Sender::Name(name.into()));
+        self
+    }
+
+    /// Only messages of this context are taken, or of others that are given.
+    pub fn from_context(mut self, context: ContextId) -> Self {
+        self.options.senders.push(Sender::Context(context));
+        self
+    }
+
+    /// Only signed messages are taken.
+    pub fn signed_only(mut self) -> Self {
+        self.options.signed_only = true;
+        self
+    }
+
+    /// Where it is remembered what has been handled, instead of in 16 MiB of memory for 65,536 messages.
+    pub fn window(mut self, window: impl Window) -> Self {
+        self.options.window = Box::new(window);
+        self
+    }
+
+    /// The messages, as a stream. What this context publishes from now on comes; what others do as soon as word of the consumer has
+    /// reached them.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn deliveries(self) -> Result<Deliveries<M>, PublishError> {
+        let consuming = Consuming::new(self.context, self.options);
+        self.context.subscribe_to(&self.pattern, To::Consumer(Feeder::of(&consuming)))?;
+        Ok(Deliveries::new(consuming))
+    }
+}
+
+impl<M> fmt::Debug for Consume<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consume").field("pattern", &self.pattern).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Consumes messages of one type under topics that match a pattern: as [`Self::subscribe`], with verdicts, acknowledgements to publishers
+    /// who wait for them, and without handling one twice.
+    ///
+    /// In one context have one consumer for what others require of it: the first verdict is the context's.
+    pub fn consume<M: RemoteMessage>(&self, pattern: &str) -> Consume<'_, M> {
+        let options = Options::new(M::TAG.get());
+        Consume { context: self, pattern: pattern.to_owned(), options, _message: PhantomData }
+    }
+
+    /// Has messages handled by an actor: [`Consume::actor`] with nothing else said.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    ///
+    /// # Panics
+    /// Outside of a `LocalSet` or actix `System`.
+    pub fn consume_actor<A, M>(
+        &self,
+        pattern: &str,
+        actor: &Remote<A>,
+    ) -> Result<Consumption, PublishError>
+    where
+        A: RemoteActor,
+        M: MessageOf<A>,
+        M::Result: IntoVerdict,
+    {
+        self.consume::<M>(pattern).actor(actor)
+    }
+}
