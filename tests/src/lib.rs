@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`mesh`] | trees of contexts in one process, over whatever carries their links |
 //! | [`rogue`] | a peer that speaks the wire by itself and says what it likes |
+//! | [`rogue_acks`] | somebody who acknowledges what he should not |
 //! | [`actors`] | the actors and messages of the scenarios |
 //! | [`until`] | waiting for conditions, never for time |
 //! | [`scenarios`] | the conformance suite: what must hold over every kind of link |
@@ -16,6 +17,7 @@ pub mod actors;
 pub mod crashes;
 pub mod mesh;
 pub mod rogue;
+pub mod rogue_acks;
 pub mod scenarios;
 pub mod sim;
 pub mod until;

@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(1);
 ///
 /// # Panics
 /// When it does not come in time, naming it.
-pub async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+pub async fn soon<T>(what: &str, event: impl IntoFuture<Output = T>) -> T {
     match timeout(PATIENCE, event).await {
         Ok(value) => value,
         Err(_) => panic!("{what}: did not happen within {PATIENCE:?}"),

@@ -14,6 +14,7 @@ pub mod names;
 pub mod order;
 pub mod policies;
 pub mod processes;
+pub mod publishing;
 pub mod routing;
 pub mod services;
 pub mod sizes;
@@ -178,6 +179,23 @@ macro_rules! conformance {
             m08_an_authors_own_policy_decides,
             m08_refused_one_way_messages_are_dead_letters,
             m08_reserved_mailboxes_have_their_policies,
+        );
+        $crate::tests_of!($fabric, publishing:
+            g01_both_required_acknowledge,
+            g02_one_of_two_is_missing_right_after_both_have_acknowledged,
+            g03_an_offline_recipient_is_an_error_at_the_deadline,
+            g04_forged_acknowledgements_are_ignored_and_counted,
+            g05_an_acknowledgement_that_comes_at_once_counts,
+            g06_a_replayed_acknowledgement_is_ignored,
+            g07_duplicate_acknowledgements_count_once,
+            g08_lost_acknowledgements_are_no_success_and_the_same_id_is_handled_once,
+            g09_with_a_policy_a_reliable_message_still_validates,
+            g10_a_consumer_that_crashes_does_not_acknowledge,
+            g11_requiring_nobody_is_plain,
+            g12_plain_messages_and_acknowledgements_are_not_acknowledged,
+            g13_streams_and_actors_acknowledge,
+            g14_a_hundred_publishes_have_outcomes_of_their_own,
+            g15_a_revoked_key_does_not_acknowledge,
         );
         $crate::tests_of!($fabric, routing:
             m01_a_chain_of_ten_reaches_from_end_to_end,
