@@ -34,6 +34,7 @@ use actogen_runtime::{
     core::{ContextId, DeadReason, Limits},
     dead_letters::DeadLetter,
     memory::MemoryNetwork,
+    names::{ContextNames, Holder},
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -154,9 +155,7 @@ impl TestMesh {
         parent: &Context,
         change: impl FnOnce(ContextBuilder) -> ContextBuilder,
     ) -> Context {
-        let id =
-            ContextId(self.contexts.borrow().iter().map(|cx| cx.id().0 + 1).max().unwrap_or(1));
-        self.start_below(parent, id, change).await
+        self.start_below(parent, self.next_id(), change).await
     }
 
     /// Starts a context anew that has crashed: the same id, another life.
@@ -165,6 +164,23 @@ impl TestMesh {
     /// As [`Self::child`].
     pub async fn restart(&self, crashed: &Context, parent: &Context) -> Context {
         self.start_below(parent, crashed.id(), |builder| builder).await
+    }
+
+    /// Starts a context below another; the mesh's authority has bound these names to it.
+    ///
+    /// # Panics
+    /// As [`Self::child`], and when a name is none, or another context's.
+    pub async fn named_child(&self, parent: &Context, names: &[&str]) -> Context {
+        let id = self.next_id();
+        let names = ContextNames::new(names.iter().copied());
+        let names = names.unwrap_or_else(|error| panic!("{error}"));
+        let bound = self.network.authority().bind_names(id, &names, Holder::Stays);
+        bound.unwrap_or_else(|error| panic!("{id} does not get its names: {error}"));
+        self.start_below(parent, id, |builder| builder).await
+    }
+
+    fn next_id(&self) -> ContextId {
+        ContextId(self.contexts.borrow().iter().map(|cx| cx.id().0 + 1).max().unwrap_or(1))
     }
 
     async fn start_below(

@@ -64,8 +64,11 @@ pub enum Forgery {
     Certificate(Vec<u8>, ContextId),
 }
 
+/// So many messages are kept; the oldest are forgotten.
+const MOST_KEPT: usize = 1000;
+
 /// A message's id and hash.
-type Heard = (MessageId, [u8; 32]);
+pub type Heard = (MessageId, [u8; 32]);
 
 /// Hears what is published, and keeps it.
 #[derive(Debug)]
@@ -89,13 +92,20 @@ impl RogueAcks {
         let heard = Arc::<Mutex<Vec<_>>>::default();
         let kept = heard.clone();
         tokio::task::spawn_local(async move {
-            // None of them gets a verdict.
+            // Where somebody waits for a verdict, none is given.
             let mut held = Vec::new();
             while let Some(delivery) = deliveries.next().await {
                 if let (Some(id), Some(hash)) = (delivery.id(), delivery.hash()) {
-                    kept.lock().push((id, hash));
+                    let mut kept = kept.lock();
+                    kept.push((id, hash));
+                    if kept.len() > MOST_KEPT {
+                        kept.remove(0);
+                    }
                 }
-                held.push(delivery);
+                match delivery.is_awaited() {
+                    true => held.push(delivery),
+                    false => drop(delivery.ok()),
+                }
             }
         });
         Ok(Self { at: at.clone(), heard })
@@ -117,9 +127,26 @@ impl RogueAcks {
             tokio::time::sleep(Duration::from_millis(1)).await;
         };
         for forgery in forgeries {
-            let ack = self.forged(publisher.id(), recipient, name, (id, hash), forgery);
-            publisher_of(publisher.id(), &self.at).do_send(ack);
+            self.say(publisher.id(), recipient, name, (id, hash), forgery);
         }
+    }
+
+    /// Messages that were heard, the last one last.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().clone()
+    }
+
+    /// Tells a publisher something about a message, as by this recipient.
+    pub fn say(
+        &self,
+        publisher: ContextId,
+        recipient: &Context,
+        name: &str,
+        heard: Heard,
+        forgery: &Forgery,
+    ) {
+        let ack = self.forged(publisher, recipient, name, heard, forgery);
+        publisher_of(publisher, &self.at).do_send(ack);
     }
 
     fn forged(
@@ -127,7 +154,7 @@ impl RogueAcks {
         publisher: ContextId,
         recipient: &Context,
         name: &str,
-        (id, hash): (MessageId, [u8; 32]),
+        (id, hash): Heard,
         forgery: &Forgery,
     ) -> Ack {
         let mut ack = Ack {

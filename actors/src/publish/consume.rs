@@ -5,8 +5,9 @@ use std::{fmt, marker::PhantomData, time::Duration};
 use actogen_runtime::core::ContextId;
 
 use super::{
-    delivery::{Consuming, Deliveries, Feeder},
-    held::{Options, Sender},
+    consuming::{Consuming, Feeder},
+    delivery::Deliveries,
+    options::{Options, Sender},
     window::Window,
 };
 use crate::{

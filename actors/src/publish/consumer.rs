@@ -8,7 +8,8 @@ use actix::{
 
 use super::{
     consume::Consume,
-    delivery::{Consumption, Deliveries, Delivery},
+    consuming::Consumption,
+    delivery::{Deliveries, Delivery},
 };
 use crate::{
     MessageOf, RemoteMessage,

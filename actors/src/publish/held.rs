@@ -21,54 +21,14 @@ use super::{
     dead::{DeadDeliveries, DeadDelivery},
     gaps::Gaps,
     message::{AckLevel, MessageHash, MessageId},
+    options::Options,
     stats::ConsumerStats,
-    window::{MemoryWindow, Remembered, Window, WindowKey},
+    window::{Remembered, WindowKey},
 };
 use crate::topics::Arrived;
 
 /// So many forms of one message ask for its answer at a time: each publish of the same id is one.
 const MOST_ASKS: usize = 8;
-
-/// From whom messages are taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Sender {
-    Name(String),
-    Context(ContextId),
-}
-
-/// How a consumer takes messages.
-pub(super) struct Options {
-    pub(super) tag: u64,
-    /// So many messages may be held that are not done with, and so many bytes.
-    pub(super) most: usize,
-    pub(super) most_bytes: usize,
-    /// A delivery that has no verdict after this time is lost.
-    pub(super) time: Duration,
-    /// How long after a loss a message is delivered again.
-    pub(super) again: Duration,
-    /// So often a message is delivered.
-    pub(super) deliveries: u32,
-    /// Those from whom it takes messages; all when there are none.
-    pub(super) senders: Vec<Sender>,
-    pub(super) signed_only: bool,
-    pub(super) window: Box<dyn Window>,
-}
-
-impl Options {
-    pub(super) fn new(tag: u64) -> Self {
-        Self {
-            tag,
-            most: 256,
-            most_bytes: 4 * 1024 * 1024,
-            time: Duration::from_secs(30),
-            again: Duration::from_secs(1),
-            deliveries: 5,
-            senders: Vec::new(),
-            signed_only: false,
-            window: Box::new(MemoryWindow::default()),
-        }
-    }
-}
 
 /// An answer that a publisher is to get, under each of these names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,27 +165,13 @@ impl Held {
         self.next
     }
 
-    fn takes(&self, arrived: &Arrived) -> bool {
-        let signed = arrived.signed.as_deref();
-        if arrived.tag != self.options.tag || (self.options.signed_only && signed.is_none()) {
-            return false;
-        }
-        let senders = &self.options.senders;
-        let names = signed.map_or(&[][..], |signed| &signed.publisher_names);
-        senders.is_empty()
-            || senders.iter().any(|sender| match sender {
-                Sender::Name(name) => names.contains(name),
-                Sender::Context(context) => *context == arrived.from,
-            })
-    }
-
     /// Takes a message that has come, and says what is owed for it at once.
     pub(super) fn arrive(&mut self, arrived: Arrived) -> Vec<Owed> {
         let mut owed = Vec::new();
         if let Some(signed) = &arrived.signed {
             self.gaps.note(arrived.from, &arrived.topic, signed.series, signed.sequence);
         }
-        if !self.takes(&arrived) {
+        if !self.options.takes(&arrived) {
             self.stats.filtered += 1;
             return owed;
         }

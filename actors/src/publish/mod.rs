@@ -8,8 +8,9 @@
 //! | `publisher` | the actor that signs, sends again, and takes acknowledgements |
 //! | `reliable`, `outcome` | [`Publish::require`](crate::Publish::require), and what it comes to |
 //! | `checked`, `policy` | what happens to a message first where it comes: its signature is checked, then whether it may be published |
+//! | `options` | how a consumer takes messages |
 //! | `held`, `window`, `gaps`, `dead` | what a consumer holds, remembers, misses and gives up: pure machines |
-//! | `consume`, `delivery`, `consumer` | [`Context::consume`]: as a stream, a value with verdicts, or an actor |
+//! | `consume`, `consuming`, `delivery`, `consumer` | [`Context::consume`]: as a stream, a value with verdicts, or an actor |
 //!
 //! ```text
 //!   require ── who_has ──> waiter ── signed Carried, along the topic's routes ──> checked ──> held ──> consumer
@@ -21,11 +22,13 @@ mod acknowledgement;
 mod checked;
 mod consume;
 mod consumer;
+mod consuming;
 mod dead;
 mod delivery;
 mod gaps;
 mod held;
 mod message;
+mod options;
 mod outcome;
 mod policy;
 mod publisher;
@@ -46,14 +49,15 @@ use crate::{context::Context, intake::Intake};
 
 pub(crate) use self::{
     checked::{Checked, Unfit, check},
-    delivery::Feeder,
+    consuming::Feeder,
     message::Signed,
 };
 pub use self::{
     consume::Consume,
     consumer::{Consumer, ConsumerActor, IntoVerdict, Verdict},
+    consuming::Consumption,
     dead::DeadDelivery,
-    delivery::{Consumption, Deliveries, Delivery},
+    delivery::{Deliveries, Delivery},
     message::{AckLevel, MessageId},
     outcome::{Confirmed, IgnoredAcks, NotSent, Partial, ReliableError},
     policy::PublishPolicy,
@@ -70,7 +74,7 @@ pub(crate) fn reject(
     why: &str,
 ) {
     let answer = acknowledgement::Answer::rejected(why);
-    delivery::acknowledge(context, held::Owed::of(from, checked, answer).into_iter().collect());
+    consuming::acknowledge(context, held::Owed::of(from, checked, answer).into_iter().collect());
 }
 
 /// Acknowledgements that have come and wait.

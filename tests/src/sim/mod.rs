@@ -16,6 +16,7 @@
 //! | `drive` | steps through a plan |
 //! | `campaign` | many seeds |
 //! | `scenes` | plans made for one question |
+//! | `publishes` | reliable publishes among faults and forgers, on the network of test meshes |
 
 mod campaign;
 mod clerk;
@@ -25,6 +26,7 @@ mod keys;
 mod ledger;
 mod plan;
 mod program;
+mod publishes;
 mod scenes;
 mod stage;
 mod wire;
@@ -32,4 +34,5 @@ mod work;
 
 pub use campaign::{Campaign, campaign};
 pub use drive::{Report, run};
+pub use publishes::{Publishes, publishes};
 pub use scenes::{flapping_link, silent_link};

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    super::{options::Sender, window::Window},
+    *,
+};
 
 const TAG: u64 = 7;
 
