@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod calls;
 pub mod channels;
 pub mod congestion;
+pub mod consuming;
 pub mod directory;
 pub mod endings;
 pub mod files;
@@ -83,6 +84,14 @@ macro_rules! conformance {
             a_relay_that_ends_answers_what_waits_in_it,
             a_loss_does_not_overtake_what_waits,
             long_bodies_wait_and_arrive_whole,
+        );
+        $crate::tests_of!($fabric, consuming:
+            g10_a_consumer_that_crashes_does_not_acknowledge,
+            g11_requiring_nobody_is_plain,
+            g12_plain_messages_and_acknowledgements_are_not_acknowledged,
+            g13_streams_and_actors_acknowledge,
+            g14_a_hundred_publishes_have_outcomes_of_their_own,
+            a_signed_message_that_does_not_hold_is_refused,
         );
         $crate::tests_of!($fabric, directory:
             a_name_of_the_mesh_has_one_owner,
@@ -190,11 +199,6 @@ macro_rules! conformance {
             g07_duplicate_acknowledgements_count_once,
             g08_lost_acknowledgements_are_no_success_and_the_same_id_is_handled_once,
             g09_with_a_policy_a_reliable_message_still_validates,
-            g10_a_consumer_that_crashes_does_not_acknowledge,
-            g11_requiring_nobody_is_plain,
-            g12_plain_messages_and_acknowledgements_are_not_acknowledged,
-            g13_streams_and_actors_acknowledge,
-            g14_a_hundred_publishes_have_outcomes_of_their_own,
             g15_a_revoked_key_does_not_acknowledge,
         );
         $crate::tests_of!($fabric, routing:

@@ -12,8 +12,8 @@ use std::{
 };
 
 use actogen::{
-    AckLevel, Confirmed, Consumer, Context, ContextId, Deliveries, Delivery, MessageId, NotSent,
-    Partial, PublishPolicy, ReliableError, Subscription, Verdict, names::Holder, prelude::*,
+    AckLevel, Confirmed, Context, ContextId, Deliveries, MessageId, Partial, PublishPolicy,
+    ReliableError, Subscription, names::Holder, prelude::*,
 };
 use tokio::time::Instant;
 
@@ -26,26 +26,21 @@ use crate::{
 /// What is published here.
 #[derive(Clone, Debug, PartialEq, Eq, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "test.Order")]
-struct Order(u64);
+pub(super) struct Order(pub(super) u64);
 
-/// As [`Order`], for a handler that may say no.
-#[derive(Clone, Debug, PartialEq, Eq, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "test.Ask", reply = "Result<u64, String>")]
-struct Ask(u64);
-
-const TOPIC: &str = "org.orders";
+pub(super) const TOPIC: &str = "org.orders";
 
 /// Long enough for what must come, on a machine that has much else to do.
-const AMPLE: Duration = PATIENCE;
+pub(super) const AMPLE: Duration = PATIENCE;
 
 /// What a publish that cannot succeed is given, where nothing must happen before.
-const SHORT: Duration = Duration::from_millis(300);
+pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 /// What one is given that must arrive before it fails.
-const ENOUGH: Duration = Duration::from_secs(2);
+pub(super) const ENOUGH: Duration = Duration::from_secs(2);
 
 /// Handles each message at once, and says so, until the consumer ends; counts what it has handled.
-fn handles(mut deliveries: Deliveries<Order>) -> Arc<AtomicU64> {
+pub(super) fn handles(mut deliveries: Deliveries<Order>) -> Arc<AtomicU64> {
     let handled = Arc::new(AtomicU64::new(0));
     let counts = handled.clone();
     tokio::task::spawn_local(async move {
@@ -58,14 +53,14 @@ fn handles(mut deliveries: Deliveries<Order>) -> Arc<AtomicU64> {
 }
 
 /// Two contexts with names, each with a consumer that handles all; the publisher is below the second.
-struct Two {
-    root: Context,
-    billing: Context,
-    audit: Context,
-    publisher: Context,
+pub(super) struct Two {
+    pub(super) root: Context,
+    pub(super) billing: Context,
+    pub(super) audit: Context,
+    pub(super) publisher: Context,
 }
 
-async fn two<F: Fabric>(mesh: &Mesh<F>) -> actogen::Result<Two> {
+pub(super) async fn two<F: Fabric>(mesh: &Mesh<F>) -> actogen::Result<Two> {
     let root = mesh.root().await?;
     let billing = mesh.named_child(&root, 1, &["billing"], Holder::Stays).await?;
     let audit = mesh.named_child(&root, 2, &["audit"], Holder::Stays).await?;
@@ -73,7 +68,7 @@ async fn two<F: Fabric>(mesh: &Mesh<F>) -> actogen::Result<Two> {
     Ok(Two { root, billing, audit, publisher })
 }
 
-async fn publish(
+pub(super) async fn publish(
     from: &Context,
     number: u64,
     required: &[&str],
@@ -84,14 +79,14 @@ async fn publish(
 }
 
 /// The partial result of a publish that has run out of time.
-fn timed_out(outcome: Result<Confirmed, ReliableError>) -> Partial {
+pub(super) fn timed_out(outcome: Result<Confirmed, ReliableError>) -> Partial {
     match outcome {
         Err(ReliableError::Timeout(partial)) => *partial,
         other => panic!("it must run out of time: {other:?}"),
     }
 }
 
-fn rejected(outcome: Result<Confirmed, ReliableError>) -> Partial {
+pub(super) fn rejected(outcome: Result<Confirmed, ReliableError>) -> Partial {
     match outcome {
         Err(ReliableError::Rejected(partial)) => *partial,
         other => panic!("it must be rejected: {other:?}"),
@@ -286,168 +281,6 @@ pub async fn g09_with_a_policy_a_reliable_message_still_validates<F: Fabric>(
         }
     })
     .await;
-    Ok(())
-}
-
-/// An actor that panics over a message, and one that says no.
-#[derive(Debug, RemoteActor)]
-#[remote(name = "test.clerk", messages(Ask))]
-struct Clerk;
-
-impl Actor for Clerk {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<Ask> for Clerk {
-    type Result = Result<u64, String>;
-    fn handle(&mut self, Ask(number): Ask, _: &mut Self::Context) -> Self::Result {
-        match number {
-            0 => panic!("it cannot be zero"),
-            1 => Err("one is no order".into()),
-            number => Ok(number),
-        }
-    }
-}
-
-/// Panics over the first message.
-struct Fragile;
-
-impl Consumer<Order> for Fragile {
-    async fn handle(&mut self, _: &mut Delivery<Order>) -> Verdict {
-        panic!("it cannot handle that")
-    }
-}
-
-/// A consumer that panics in its handler acknowledges nothing at the level Processed: neither an actor nor a consumer of its own.
-pub async fn g10_a_consumer_that_crashes_does_not_acknowledge<F: Fabric>(
-    mesh: &Mesh<F>,
-) -> Outcome {
-    let Two { billing, audit, publisher, .. } = two(mesh).await?;
-    let clerk = billing.start(Clerk);
-    let by_actor = billing.consume_actor::<Clerk, Ask>(TOPIC, &clerk)?;
-    let (fragile, by_value) = audit.consume(TOPIC).run(Fragile)?;
-    let (died, also) = (billing.watch(&clerk), audit.watch(&fragile));
-    let ask = publisher.publish(TOPIC, &Ask(0)).require(["billing"]).within(ENOUGH);
-    let partial = timed_out(soon("an outcome", ask).await);
-    assert_eq!((partial.missing.len(), partial.acked.len(), partial.rejected.len()), (1, 0, 0));
-    let partial = timed_out(publish(&publisher, 0, &["audit"], ENOUGH).await);
-    assert_eq!((partial.missing.len(), partial.acked.len(), partial.rejected.len()), (1, 0, 0));
-    for (what, down) in [("the actor", died), ("the consumer", also)] {
-        let down = soon(what, down).await;
-        assert!(down.to_string().contains("panicked"), "{down}");
-    }
-    soon("the consumers end", by_actor.ended()).await;
-    soon("the consumers end", by_value.ended()).await;
-    Ok(())
-}
-
-/// Who requires nobody publishes plainly.
-pub async fn g11_requiring_nobody_is_plain<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
-    let root = mesh.root().await?;
-    let mut orders: Subscription<Order> = root.subscribe(TOPIC)?;
-    let nobody: [&str; 0] = [];
-    let confirmed = publish(&root, 7, &nobody, AMPLE).await?;
-    assert!(confirmed.acked.is_empty());
-    assert_eq!(soon("it comes", orders.next()).await?.message, Order(7));
-    let stats = root.publish_stats().await?;
-    assert_eq!((stats.sent, stats.waiting), (0, 0));
-    let many: Vec<_> = (0..65).map(|number| format!("n{number}")).collect();
-    let too_many = soon("an answer", root.publish(TOPIC, &Order(1)).require(many)).await;
-    assert_eq!(too_many.unwrap_err(), ReliableError::NotSent(NotSent::TooMany(65)));
-    Ok(())
-}
-
-/// Plain messages, and signed ones that require nobody, are not acknowledged; nor are acknowledgements.
-pub async fn g12_plain_messages_and_acknowledgements_are_not_acknowledged<F: Fabric>(
-    mesh: &Mesh<F>,
-) -> Outcome {
-    let Two { billing, publisher, .. } = two(mesh).await?;
-    let handled = handles(billing.consume(TOPIC).deliveries()?);
-    // This one also shows that word of the consumer is there.
-    publish(&publisher, 1, &["billing"], AMPLE).await?;
-    soon("rest", billing.ping(publisher.place())).await?;
-    let (sent, before) = (billing.stats().sent, publisher.publish_stats().await?);
-    for number in 0..10 {
-        publisher.publish(TOPIC, &Order(number)).await?;
-        publisher.publish(TOPIC, &Order(number)).signed().await?;
-    }
-    until("all are handled", || handled.load(Ordering::Relaxed) == 21).await;
-    soon("an answer", billing.ping(publisher.place())).await?;
-    let after = publisher.publish_stats().await?;
-    assert_eq!((after.acks_taken, after.acks_unknown), (before.acks_taken, before.acks_unknown));
-    // The ping, at most; an acknowledgement for each message would be twenty.
-    assert!(billing.stats().sent - sent < 5, "{}", billing.stats().sent - sent);
-    Ok(())
-}
-
-/// Takes its time, says no to some, and ends with the last.
-struct Picky;
-
-impl Consumer<Order> for Picky {
-    async fn handle(&mut self, delivery: &mut Delivery<Order>) -> Verdict {
-        match (delivery.message().0, delivery.attempt()) {
-            (1, 1) => Verdict::Nack(Duration::from_millis(1)),
-            (2, _) => Verdict::Drop("two is no order".into()),
-            (3, _) => Verdict::Halt,
-            _ => Verdict::Ok,
-        }
-    }
-}
-
-/// A stream, an actor's handler and a consumer with verdicts acknowledge; what they reject is rejected, what they put off comes again.
-pub async fn g13_streams_and_actors_acknowledge<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
-    let Two { root, billing, audit, publisher } = two(mesh).await?;
-    let stock = mesh.named_child(&root, 4, &["stock"], Holder::Stays).await?;
-    handles(billing.consume(TOPIC).deliveries()?);
-    let (_, picky) = audit.consume(TOPIC).run(Picky)?;
-    publish(&publisher, 1, &["billing", "audit"], AMPLE).await?;
-    assert_eq!((picky.stats().nacked, picky.stats().handled), (1, 1));
-    let partial = rejected(publish(&publisher, 2, &["audit"], AMPLE).await);
-    assert_eq!(partial.rejected["audit"], "two is no order");
-    let clerk = stock.start(Clerk);
-    stock.consume_actor::<Clerk, Ask>(TOPIC, &clerk)?;
-    let ask = |number| publisher.publish(TOPIC, &Ask(number)).require(["stock"]).within(AMPLE);
-    assert_eq!(soon("an outcome", ask(2)).await?.acked["stock"], AckLevel::Processed);
-    let partial = rejected(soon("an outcome", ask(1)).await);
-    assert_eq!(partial.rejected["stock"], "one is no order");
-    let partial = timed_out(publish(&publisher, 3, &["audit"], ENOUGH).await);
-    assert_eq!(partial.missing, ["audit"]);
-    soon("it has ended", picky.ended()).await;
-    Ok(())
-}
-
-/// A hundred publishes at once, each with its own outcome; nothing of them is left.
-pub async fn g14_a_hundred_publishes_have_outcomes_of_their_own<F: Fabric>(
-    mesh: &Mesh<F>,
-) -> Outcome {
-    let Two { billing, publisher, .. } = two(mesh).await?;
-    let mut deliveries: Deliveries<Order> = billing.consume(TOPIC).deliveries()?;
-    tokio::task::spawn_local(async move {
-        let mut kept = Vec::new();
-        while let Some(delivery) = deliveries.next().await {
-            match delivery.message().0 % 3 {
-                0 => drop(delivery.ok()),
-                1 => drop(delivery.reject("no")),
-                _ => kept.push(delivery),
-            }
-        }
-    });
-    // Word of the consumer is there before the short times begin.
-    publish(&publisher, 0, &["billing"], AMPLE).await?;
-    let all = (1..=100_u64).map(|number| {
-        let within = if number % 3 == 2 { Duration::from_secs(2) } else { AMPLE };
-        let publish = publisher.publish(TOPIC, &Order(number)).require(["billing"]).within(within);
-        async move { (number, publish.await) }
-    });
-    for (number, outcome) in soon("all outcomes", futures_util::future::join_all(all)).await {
-        match number % 3 {
-            0 => assert!(outcome.is_ok(), "{number}: {outcome:?}"),
-            1 => assert_eq!(rejected(outcome).rejected["billing"], "no"),
-            _ => assert_eq!(timed_out(outcome).missing, ["billing"]),
-        }
-    }
-    let stats = publisher.publish_stats().await?;
-    assert_eq!((stats.waiting, stats.waiting_bytes), (0, 0));
     Ok(())
 }
 

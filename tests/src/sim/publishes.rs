@@ -51,16 +51,19 @@ pub struct Publishes {
     pub violations: Vec<String>,
 }
 
-/// What a recipient has done before it gave its word: by name, id and hash.
-type Done = BTreeSet<(usize, MessageId, [u8; 32])>;
+/// What recipients have given their word for.
+type Done = BTreeSet<Key>;
+
+/// A recipient's name, a message's id and its hash.
+type Key = (usize, MessageId, [u8; 32]);
 
 /// What all share.
 #[derive(Default)]
 struct Truth {
     processed: RefCell<Done>,
     stored: RefCell<Done>,
-    /// By id, name and hash, which order was done.
-    orders: RefCell<BTreeMap<(MessageId, usize, [u8; 32]), u64>>,
+    /// Which order was done.
+    orders: RefCell<BTreeMap<Key, u64>>,
     seen: RefCell<Publishes>,
     is_calm: Cell<bool>,
 }
@@ -73,16 +76,15 @@ impl Truth {
     fn note(&self, done: &RefCell<Done>, name: usize, told: &Told) {
         let (Some(id), Some(hash)) = (told.id, told.hash) else { return };
         done.borrow_mut().insert((name, id, hash));
-        self.orders.borrow_mut().insert((id, name, hash), told.order);
+        self.orders.borrow_mut().insert((name, id, hash), told.order);
     }
 
     /// Whether a recipient has done this order under this id, at this level.
     fn has(&self, name: usize, id: MessageId, order: u64, level: AckLevel) -> bool {
-        self.orders.borrow().iter().any(|((of, by, hash), done)| {
-            let key = (name, *of, *hash);
-            (*of, *by, *done) == (id, name, order)
-                && (self.processed.borrow().contains(&key)
-                    || (level == AckLevel::Durable && self.stored.borrow().contains(&key)))
+        self.orders.borrow().iter().any(|(key, done)| {
+            (key.0, key.1, *done) == (name, id, order)
+                && (self.processed.borrow().contains(key)
+                    || (level == AckLevel::Durable && self.stored.borrow().contains(key)))
         })
     }
 }
@@ -186,14 +188,13 @@ async fn publish(truth: Rc<Truth>, from: Context, mut dice: Dice, publishes: Rc<
         let message = Order(order);
         let publish = from.publish(TOPIC, &message).require(required.iter().map(|n| NAMES[*n]));
         let outcome = publish.level(level).id(id).within(dice.millis(50, 1500)).await;
-        let mut seen = truth.seen.borrow_mut();
-        if let Some(partial) = outcome.as_ref().err().and_then(ReliableError::partial) {
-            seen.ignored += partial.ignored_acks.total();
-        }
+        let ignored = outcome.as_ref().err().and_then(ReliableError::partial);
+        let ignored = ignored.map_or(0, |partial| partial.ignored_acks.total());
+        truth.seen.borrow_mut().ignored += ignored;
+        let count = |of: fn(&mut Publishes) -> &mut u64| *of(&mut truth.seen.borrow_mut()) += 1;
         match outcome {
             Ok(confirmed) => {
-                seen.confirmed += 1;
-                drop(seen);
+                count(|seen| &mut seen.confirmed);
                 let acked: BTreeSet<_> = confirmed.acked.keys().map(String::as_str).collect();
                 let names: BTreeSet<_> = required.iter().map(|name| NAMES[*name]).collect();
                 let is_true = required.iter().all(|name| truth.has(*name, id, order, level));
@@ -202,13 +203,12 @@ async fn publish(truth: Rc<Truth>, from: Context, mut dice: Dice, publishes: Rc<
                 }
             }
             Err(ReliableError::Timeout(_)) => {
-                seen.timed_out += 1;
+                count(|seen| &mut seen.timed_out);
                 last = dice.percent(60).then_some((id, order));
             }
-            Err(ReliableError::Rejected(_)) => seen.rejected += 1,
+            Err(ReliableError::Rejected(_)) => count(|seen| &mut seen.rejected),
             Err(_) => {
-                seen.not_sent += 1;
-                drop(seen);
+                count(|seen| &mut seen.not_sent);
                 // Whoever has to be asked is away.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
