@@ -25,11 +25,19 @@ impl Checked {
         (from, self.id)
     }
 
+    /// What tells it from other messages, however often and for whomever it is published.
+    pub(crate) fn identity(&self, from: ContextId) -> Identity {
+        (from, self.id, self.content)
+    }
+
     /// The names that the publisher's certificate carries.
     pub(crate) fn publisher_names(&self) -> &[String] {
         &self.publisher_names
     }
 }
+
+/// Who has published a message, under which id, and what it says.
+pub(crate) type Identity = (ContextId, MessageId, MessageHash);
 
 /// Why a signed message is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

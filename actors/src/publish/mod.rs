@@ -48,7 +48,7 @@ use self::publisher::Publishing;
 use crate::{context::Context, intake::Intake};
 
 pub(crate) use self::{
-    checked::{Checked, Unfit, check},
+    checked::{Checked, Identity, Unfit, check},
     consuming::Feeder,
     message::Signed,
 };

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::{
-    gate::{Gate, Refused},
+    gate::{Admitted, Gate, Refused},
     hub::{Hub, Interest, News, Who},
     inbox::{Arrived, Inbox},
 };
@@ -250,7 +250,9 @@ impl Topics {
             let consumes =
                 |number: &u64| matches!(self.subscriptions.get(number), Some(To::Consumer(_)));
             let is_consumed = here.iter().any(consumes);
-            if let Some(signed) = self.gate.admit(&self.cx, &carried, is_consumed) {
+            let admitted = self.gate.admit(&self.cx, &carried, is_consumed);
+            if let Some(Admitted { signed, is_again }) = admitted {
+                here.retain(|number| !is_again || consumes(number));
                 here.retain(|number| !self.deliver(*number, &carried, signed.as_ref()));
                 gone = here;
             }

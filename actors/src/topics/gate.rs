@@ -1,11 +1,14 @@
 //! What a context lets in of what is published: messages whose signature holds, if they have one, and that its policy allows.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use super::actor::Carried;
 use crate::{
     context::Context,
-    publish::{self, Checked, PublishPolicy, Unfit},
+    publish::{self, Checked, Identity, PublishPolicy, Unfit},
 };
 
 /// What was refused, by why.
@@ -17,10 +20,46 @@ pub(crate) struct Refused {
     pub(crate) not_permitted: u64,
 }
 
+/// So many messages are known again.
+const MOST_KNOWN: usize = 10_000;
+
+/// The messages that came last.
+#[derive(Debug, Default)]
+struct Known {
+    messages: HashSet<Identity>,
+    order: VecDeque<Identity>,
+}
+
+impl Known {
+    /// Whether a message is among them already; it is from now on.
+    fn has(&mut self, message: Identity) -> bool {
+        if !self.messages.insert(message) {
+            return true;
+        }
+        self.order.push_back(message);
+        if self.order.len() > MOST_KNOWN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.messages.remove(&oldest);
+        }
+        false
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     policy: Option<PublishPolicy>,
     refused: Refused,
+    known: Known,
+}
+
+/// What may come in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    /// What holds of its signature, if it has one.
+    pub(super) signed: Option<Arc<Checked>>,
+    /// It has come before: its publisher has sent it again. Consumers answer that, and subscriptions have had it.
+    pub(super) is_again: bool,
 }
 
 impl Gate {
@@ -39,7 +78,7 @@ impl Gate {
         cx: &Context,
         carried: &Carried,
         is_consumed: bool,
-    ) -> Option<Option<Arc<Checked>>> {
+    ) -> Option<Admitted> {
         let signed = match &carried.signed {
             None => None,
             Some(signed) => match publish::check(cx, carried, signed) {
@@ -58,7 +97,10 @@ impl Gate {
         let names = signed.as_deref().map_or(&[][..], Checked::publisher_names);
         let lets = |policy: &PublishPolicy| policy.lets(carried.from, names, &carried.topic);
         if self.policy.as_ref().is_none_or(lets) {
-            return Some(signed);
+            let known = &mut self.known;
+            let again = |signed: &Arc<Checked>| known.has(signed.identity(carried.from));
+            let is_again = signed.as_ref().is_some_and(again);
+            return Some(Admitted { signed, is_again });
         }
         self.refused.not_permitted += 1;
         tracing::warn!(context = %cx.id(), from = %carried.from, topic = carried.topic, "the policy does not allow a publication");
@@ -71,5 +113,25 @@ impl Gate {
             );
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actogen_runtime::core::ContextId;
+
+    use super::*;
+    use crate::MessageId;
+
+    #[test]
+    fn the_messages_that_came_last_are_known_again() {
+        let mut known = Known::default();
+        let message = |id| (ContextId(1), MessageId::new(id), [0; 32]);
+        for id in 0..=MOST_KNOWN as u128 {
+            assert!(!known.has(message(id)));
+        }
+        assert!(known.has(message(1)), "it is among the last");
+        assert!(!known.has(message(0)), "it has been forgotten");
+        assert_eq!((known.messages.len(), known.order.len()), (MOST_KNOWN, MOST_KNOWN));
     }
 }

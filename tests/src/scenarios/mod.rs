@@ -200,6 +200,7 @@ macro_rules! conformance {
             g08_lost_acknowledgements_are_no_success_and_the_same_id_is_handled_once,
             g09_with_a_policy_a_reliable_message_still_validates,
             g15_a_revoked_key_does_not_acknowledge,
+            what_is_sent_again_comes_to_a_subscription_once,
         );
         $crate::tests_of!($fabric, routing:
             m01_a_chain_of_ten_reaches_from_end_to_end,

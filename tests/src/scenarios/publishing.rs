@@ -299,3 +299,19 @@ pub async fn g15_a_revoked_key_does_not_acknowledge<F: Fabric>(mesh: &Mesh<F>) -
     assert_eq!((partial.missing.len(), partial.ignored_acks.revoked), (1, 1), "{partial}");
     Ok(())
 }
+
+/// However often a message is sent until it is acknowledged, and published under its id: a subscription gets it once.
+pub async fn what_is_sent_again_comes_to_a_subscription_once<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let Two { root, publisher, .. } = two(mesh).await?;
+    let mut subscribed: Subscription<Order> = root.subscribe(TOPIC)?;
+    // Nobody consumes: it is sent again until its time is over.
+    let partial = timed_out(publish(&publisher, 1, &["billing"], ENOUGH).await);
+    let again = publisher.publish(TOPIC, &Order(1)).require(["billing"]).id(partial.id);
+    timed_out(soon("an outcome", again.within(SHORT)).await);
+    assert!(publisher.publish_stats().await?.sent > 2);
+    publisher.publish(TOPIC, &Order(2)).await?;
+    for number in [1, 2] {
+        assert_eq!(soon("a message", subscribed.next()).await?.message, Order(number));
+    }
+    Ok(())
+}
