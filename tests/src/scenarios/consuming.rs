@@ -262,3 +262,40 @@ pub async fn a_signed_message_that_does_not_hold_is_refused<F: Fabric>(mesh: &Me
     assert_eq!((stats.forged, stats.oversize, stats.revoked), (1, 1, 0));
     Ok(())
 }
+
+/// What is stored counts for who asks for no more, while its handling goes on; what never succeeds is given up, kept, and rejected.
+pub async fn stored_is_durable_and_what_never_succeeds_is_given_up<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    let Two { billing, publisher, .. } = two(mesh).await?;
+    let consume = billing.consume::<Order>(TOPIC).deliveries_at_most(2);
+    let mut deliveries = consume.deliveries()?;
+    let message = Order(1);
+    let publish_at =
+        |level| publisher.publish(TOPIC, &message).require(["billing"]).level(level).within(AMPLE);
+    let (stored, delivery) =
+        tokio::join!(soon("an outcome", publish_at(AckLevel::Durable)), async {
+            let delivery = soon("a delivery", deliveries.next()).await.unwrap();
+            assert!(delivery.stored());
+            delivery
+        });
+    assert_eq!(stored?.acked["billing"], AckLevel::Durable);
+    assert!(delivery.ok(), "its verdict was still to come");
+    let received = soon("an outcome", publish_at(AckLevel::Received)).await?;
+    assert_eq!(received.acked["billing"], AckLevel::Received);
+    assert!(soon("a delivery", deliveries.next()).await.unwrap().ok());
+    let (outcome, ()) = tokio::join!(soon("an outcome", publish_at(AckLevel::Processed)), async {
+        for attempt in 1..=2 {
+            let delivery = soon("a delivery", deliveries.next()).await.unwrap();
+            assert_eq!(delivery.attempt(), attempt);
+            assert!(delivery.nack(Duration::ZERO));
+        }
+    });
+    assert!(rejected(outcome).rejected["billing"].contains("2 times"));
+    let consumption = deliveries.consumption();
+    let dead = consumption.take_dead();
+    assert_eq!((dead.len(), dead[0].deliveries, dead[0].from), (1, 2, publisher.id()));
+    assert_eq!((consumption.stats().dead, consumption.stats().held), (1, 0));
+    assert_eq!(consumption.stats().missed, 0);
+    Ok(())
+}

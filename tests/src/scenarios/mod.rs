@@ -92,6 +92,7 @@ macro_rules! conformance {
             g13_streams_and_actors_acknowledge,
             g14_a_hundred_publishes_have_outcomes_of_their_own,
             a_signed_message_that_does_not_hold_is_refused,
+            stored_is_durable_and_what_never_succeeds_is_given_up,
         );
         $crate::tests_of!($fabric, directory:
             a_name_of_the_mesh_has_one_owner,
