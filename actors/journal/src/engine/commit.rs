@@ -48,6 +48,22 @@ pub(super) struct Awaiting {
     ticket: u64,
     bytes: usize,
     releases: Vec<Release>,
+    reads: Vec<Read>,
+}
+
+/// An answer that comes of memory alone. The rows that it waits for are not its own.
+struct Read {
+    asker: Asker,
+    answer: Result<Bytes, Refusal>,
+    /// The commit that it waits for was not handed over yet when it was read: that nobody else wrote before the commit shows that it was not old.
+    /// A commit that was under way may have been done before another writer took over, and the answer read after that.
+    is_shown: bool,
+}
+
+impl Read {
+    fn release(self) -> Release {
+        Release::Answer(self.asker, self.answer)
+    }
 }
 
 /// What goes to the writer with the next commit.
@@ -58,6 +74,8 @@ pub(super) struct Group {
     is_under_way: bool,
     /// It waits for more.
     gathers: bool,
+    /// The last ticket that the writer has.
+    handed: u64,
 }
 
 impl Engine {
@@ -66,7 +84,7 @@ impl Engine {
         self.ticket += 1;
         let (ticket, bytes) = (self.ticket, batch.bytes());
         self.uncommitted += bytes;
-        self.awaiting.push_back(Awaiting { ticket, bytes, releases });
+        self.awaiting.push_back(Awaiting { ticket, bytes, releases, reads: Vec::new() });
         self.group.batch.append(batch);
         self.gather();
         ticket
@@ -101,29 +119,49 @@ impl Engine {
     fn hand_over(&mut self) {
         let batch = std::mem::take(&mut self.group.batch);
         (self.group.gathers, self.group.is_under_way) = (false, true);
+        self.group.handed = self.ticket;
         if let Err(error) = self.writer.commit(self.ticket, batch) {
             self.fail(&error);
+        }
+    }
+
+    /// Tells an asker what memory says, once the turn that it has this of is durable, and if no other writer has taken over meanwhile.
+    pub(super) fn answer_at(&mut self, ticket: u64, asker: Asker, answer: Result<Bytes, Refusal>) {
+        if ticket <= self.durable {
+            if self.writer.is_sole() {
+                return self.release(Release::Answer(asker, answer));
+            }
+            return self.show(vec![Read { asker, answer, is_shown: true }]);
+        }
+        let is_shown = ticket > self.group.handed;
+        match self.awaiting.binary_search_by_key(&ticket, |awaiting| awaiting.ticket) {
+            Ok(index) => self.awaiting[index].reads.push(Read { asker, answer, is_shown }),
+            // The store has failed meanwhile, and nothing waits any more.
+            Err(_) => self.abandon(Release::Answer(asker, answer)),
         }
     }
 
     /// Does this once a turn is durable.
     pub(super) fn release_at(&mut self, ticket: u64, release: Release) {
         if ticket <= self.durable {
-            let is_answer = matches!(release, Release::Answer(..));
-            if !is_answer || self.writer.is_sole() {
-                return self.release(release);
-            }
-            if self.failed.is_some() {
-                return self.abandon(release);
-            }
-            // What memory says is old if another writer has taken over: a commit of nothing shows that none has.
-            self.submit(Batch::default(), vec![release]);
-            return;
+            return self.release(release);
         }
         match self.awaiting.binary_search_by_key(&ticket, |awaiting| awaiting.ticket) {
             Ok(index) => self.awaiting[index].releases.push(release),
             // The store has failed meanwhile, and nothing waits any more.
             Err(_) => self.abandon(release),
+        }
+    }
+
+    /// What memory says is old if another writer has taken over: a commit of nothing shows that none has.
+    fn show(&mut self, reads: Vec<Read>) {
+        if self.failed.is_some() {
+            return reads.into_iter().for_each(|read| self.abandon(read.release()));
+        }
+        self.submit(Batch::default(), Vec::new());
+        if let Some(last) = self.awaiting.back_mut() {
+            let shown = reads.into_iter().map(|read| Read { is_shown: true, ..read });
+            last.reads.extend(shown);
         }
     }
 
@@ -136,16 +174,28 @@ impl Engine {
         self.stats.commits += 1;
         self.durable = upto;
         self.points.pass("release.before");
+        let mut unshown = Vec::new();
         while self.awaiting.front().is_some_and(|awaiting| awaiting.ticket <= upto) {
-            let Some(Awaiting { bytes, releases, .. }) = self.awaiting.pop_front() else { break };
+            let Some(Awaiting { bytes, releases, reads, .. }) = self.awaiting.pop_front() else {
+                break;
+            };
             self.uncommitted -= bytes;
             self.stats.bytes += bytes as u64;
             for release in releases {
                 self.release(release);
                 self.points.pass("release.between");
             }
+            for read in reads {
+                match read.is_shown || self.writer.is_sole() {
+                    true => self.release(read.release()),
+                    false => unshown.push(read),
+                }
+            }
         }
         self.points.pass("release.after");
+        if !unshown.is_empty() {
+            self.show(unshown);
+        }
         self.group.is_under_way = false;
         if self.ticket > self.durable {
             self.gather();
@@ -213,6 +263,7 @@ impl Engine {
         let refusal = Refusal::StoreFailed(error.to_string());
         for awaiting in std::mem::take(&mut self.awaiting) {
             awaiting.releases.into_iter().for_each(|release| self.abandon(release));
+            awaiting.reads.into_iter().for_each(|read| self.abandon(read.release()));
         }
         for (_, mut active) in std::mem::take(&mut self.actors) {
             while let Some(arrived) = active.pop() {

@@ -92,7 +92,7 @@ impl Engine {
                 };
                 self.stats.duplicates += u64::from(outcome.1.is_ok());
                 if let Some(Arrived { source: Source::Client { asker, .. }, .. }) = active.pop() {
-                    self.release_at(outcome.0, Release::Answer(asker, outcome.1));
+                    self.answer_at(outcome.0, asker, outcome.1);
                 }
                 true
             }
@@ -222,13 +222,12 @@ impl Engine {
         let Some(Arrived { source, trial, .. }) = active.pop() else { return false };
         let row = attempt_row(id, &source);
         let Source::Client { asker, .. } = source else { return false };
-        let answer = Release::Answer(asker, Err(refusal));
         if trial == Trial::Fresh {
-            self.release_at(active.ticket, answer);
+            self.answer_at(active.ticket, asker, Err(refusal));
         } else {
             let mut batch = Batch::default();
             batch.remove(Table::Attempt, row);
-            active.ticket = self.submit(batch, vec![answer]);
+            active.ticket = self.submit(batch, vec![Release::Answer(asker, Err(refusal))]);
         }
         true
     }

@@ -99,7 +99,7 @@ impl Engine {
             // It has only read. What it has read must be durable before anybody hears of it.
             self.stats.reads += 1;
             if let Source::Client { asker, .. } = arrived.source {
-                self.release_at(active.ticket, Release::Answer(asker, Ok(answer.into())));
+                self.answer_at(active.ticket, asker, Ok(answer.into()));
             }
             return;
         }

@@ -1,0 +1,146 @@
+//! Journals in a store that others can take over: what is answered of memory, and what a failed one leaves to its successor.
+
+#![allow(clippy::unwrap_used, reason = "this is all test code")]
+
+mod support;
+
+use std::{ops::Bound, sync::Arc, time::Duration};
+
+use actogen::prelude::*;
+use actogen_journal::{
+    Journal, JournalBuilder, JournalEvent,
+    store::{Asked, Batch, Lease, MemoryStore, Row, Store, StoreError, Table},
+};
+use parking_lot::{Condvar, Mutex};
+
+use support::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[derive(Default)]
+struct State {
+    /// Commits are done, and their word does not come.
+    is_held: bool,
+    /// A commit is held.
+    holds: bool,
+    /// What each commit comes to.
+    fault: Option<StoreError>,
+}
+
+/// A store with a lease, which does what a test says.
+#[derive(Clone, Default)]
+struct Leased {
+    rows: MemoryStore,
+    lease: Lease,
+    state: Arc<(Mutex<State>, Condvar)>,
+}
+
+impl Leased {
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.0.lock());
+        self.state.1.notify_all();
+    }
+
+    async fn holds(&self) {
+        until("a commit is held", true, async || self.state.0.lock().holds).await;
+    }
+
+    fn build(&self, cx: &Context) -> JournalBuilder {
+        Journal::builder(cx, "").store(self.clone()).node("one").kind::<Account>()
+    }
+}
+
+impl Store for Leased {
+    fn place(&self) -> String {
+        "a test".to_owned()
+    }
+
+    fn get(&mut self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.rows.get(table, key)
+    }
+
+    fn scan(
+        &mut self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.rows.scan(table, from, to, most)
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        let mut state = self.state.0.lock();
+        if let Some(fault) = &state.fault {
+            return Err(fault.clone());
+        }
+        self.rows.commit(batch)?;
+        self.lease.grant(Asked::now(), HOUR);
+        state.holds = state.is_held;
+        while state.is_held {
+            self.state.1.wait(&mut state);
+        }
+        state.holds = false;
+        Ok(())
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        Some(self.lease.clone())
+    }
+
+    fn confirm(&mut self) -> Result<(), StoreError> {
+        self.commit(&Batch::default())
+    }
+}
+
+/// The process stands still between a commit and the word of it, longer than its lease.
+#[actogen::test]
+async fn what_memory_says_behind_a_commit_that_another_writer_has_followed_is_not_answered(
+    cx: Context,
+) -> actogen::Result<()> {
+    let store = Leased::default();
+    let journal = store.build(&cx).open().await?;
+    let account = journal.actor::<Account>("a")?;
+    let (client, mut events) = (journal.client().within(Duration::from_secs(5)), journal.events());
+    assert_eq!(client.send(&account, Deposit(5)).await?, 5);
+    store.set(|state| state.is_held = true);
+    let (writer, reader) = (client.clone(), client.clone());
+    let (to, from) = (account.clone(), account.clone());
+    let write = tokio::task::spawn_local(async move { writer.send(&to, Deposit(1)).await });
+    store.holds().await;
+    let reads = journal.stats().reads;
+    let read = tokio::task::spawn_local(async move { reader.send(&from, Balance).await });
+    until("it has been read", reads + 1, async || journal.stats().reads).await;
+    store.lease.grant(Asked::now(), Duration::ZERO);
+    store.set(|state| (state.is_held, state.fault) = (false, Some(StoreError::Fenced)));
+    assert_eq!(write.await??, 6, "that was before");
+    assert!(read.await?.is_err(), "another may have written since");
+    assert_eq!(events.recv().await?, JournalEvent::Failed { error: StoreError::Fenced });
+    journal.close().await;
+    Ok(())
+}
+
+/// As before, and nobody has taken it over.
+#[actogen::test]
+async fn what_memory_says_is_answered_when_the_lease_is_found_to_stand(
+    cx: Context,
+) -> actogen::Result<()> {
+    let store = Leased::default();
+    let journal = store.build(&cx).open().await?;
+    let (account, client) = (journal.actor::<Account>("a")?, journal.client());
+    assert_eq!(client.send(&account, Deposit(5)).await?, 5);
+    store.set(|state| state.is_held = true);
+    let (writer, reader) = (client.clone(), client.clone());
+    let (to, from) = (account.clone(), account.clone());
+    let write = tokio::task::spawn_local(async move { writer.send(&to, Deposit(1)).await });
+    store.holds().await;
+    let before = journal.stats();
+    let read = tokio::task::spawn_local(async move { reader.send(&from, Balance).await });
+    until("it has been read", before.reads + 1, async || journal.stats().reads).await;
+    store.lease.grant(Asked::now(), Duration::ZERO);
+    store.set(|state| state.is_held = false);
+    assert_eq!((write.await??, read.await??), (6, 6));
+    assert_eq!(journal.stats().commits, before.commits + 2, "the second shows it");
+    journal.close().await;
+    Ok(())
+}
