@@ -278,7 +278,9 @@ async fn name(
     core: Weak<RefCell<Engine>>,
 ) {
     let mut failures = 0;
-    let Some(fenced) = core.upgrade().map(|core| core.borrow().fenced.clone()) else { return };
+    let Some(succeeded) = core.upgrade().map(|core| core.borrow().succeeded.clone()) else {
+        return;
+    };
     while core.upgrade().is_some_and(|core| core.borrow().failed().is_none()) {
         match context.claim(&node.claim(), &keeper).await {
             Ok(mut claim) => {
@@ -286,8 +288,8 @@ async fn name(
                 tokio::select! {
                     // Without another owner it has ended with the keeper, or been cut off from the rest of the mesh: then it is claimed anew.
                     _ = claim.lost() => {}
-                    () = fenced.notified() => {
-                        // It is the successor's now. If nobody can be asked it ends with this context.
+                    () = succeeded.notified() => {
+                        // It is the successor's, now or once there is one. If nobody can be asked it ends with this context.
                         let _ = claim.release().await;
                         return;
                     }

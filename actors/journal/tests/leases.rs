@@ -144,3 +144,26 @@ async fn what_memory_says_is_answered_when_the_lease_is_found_to_stand(
     journal.close().await;
     Ok(())
 }
+
+/// Whatever it failed of, the one that opens the journal next can be asked.
+#[actogen::test]
+async fn a_journal_that_has_failed_leaves_its_name_to_its_successor(
+    cx: Context,
+) -> actogen::Result<()> {
+    let store = Leased::default();
+    let failed = store.build(&cx).open().await?;
+    let account = failed.actor::<Account>("a")?;
+    let (client, mut events) = (failed.client().within(Duration::from_secs(20)), failed.events());
+    assert_eq!(client.send(&account, Deposit(5)).await?, 5);
+    let away = StoreError::Failed("the server has been away for too long".to_owned());
+    store.set(|state| state.fault = Some(away.clone()));
+    let (asker, to) = (client.clone(), account.clone());
+    let asked = tokio::task::spawn_local(async move { asker.send(&to, Deposit(1)).await });
+    assert_eq!(events.recv().await?, JournalEvent::Failed { error: away });
+    store.set(|state| state.fault = None);
+    let successor = store.build(&cx).open().await?;
+    assert_eq!(asked.await??, 6);
+    assert!(failed.has_failed());
+    successor.close().await;
+    Ok(())
+}

@@ -256,8 +256,8 @@ impl Engine {
             return;
         }
         self.failed = Some(error.clone());
-        if *error == StoreError::Fenced {
-            self.fenced.notify_one();
+        if *error == StoreError::Fenced || self.writer.lease().is_some() {
+            self.succeeded.notify_one();
         }
         self.say(JournalEvent::Failed { error: error.clone() });
         let refusal = Refusal::StoreFailed(error.to_string());

@@ -127,8 +127,8 @@ pub(crate) struct Engine {
     timers: Timers,
     timers_changed: Rc<Notify>,
     failed: Option<StoreError>,
-    /// Another writer has taken over.
-    pub(crate) fenced: Rc<Notify>,
+    /// Another writer has taken over, or may: nothing is done here any more.
+    pub(crate) succeeded: Rc<Notify>,
     events: broadcast::Sender<JournalEvent>,
     stats: JournalStats,
 }
@@ -173,7 +173,7 @@ impl Engine {
                 timers: Timers::default(),
                 timers_changed: Rc::default(),
                 failed: None,
-                fenced: Rc::default(),
+                succeeded: Rc::default(),
                 events,
                 stats: JournalStats::default(),
             })
