@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     pub(crate) outbox: (usize, usize),
     /// Bytes of all messages on their way.
     pub(crate) all_outbox_bytes: usize,
-    /// Bytes of turns that are not durable yet.
+    /// Bytes of turns that are not durable yet, and of answers that wait for them.
     pub(crate) uncommitted_bytes: usize,
     pub(crate) attempts: u32,
     pub(crate) poison: Poison,

@@ -8,7 +8,7 @@ use std::{ops::Bound, sync::Arc, time::Duration};
 
 use actogen::prelude::*;
 use actogen_journal::{
-    Journal, JournalBuilder, JournalEvent,
+    Journal, JournalBuilder, JournalEvent, JournaledActor, Turn,
     store::{Asked, Batch, Lease, MemoryStore, Row, Store, StoreError, Table},
 };
 use parking_lot::{Condvar, Mutex};
@@ -141,6 +141,73 @@ async fn what_memory_says_is_answered_when_the_lease_is_found_to_stand(
     store.set(|state| state.is_held = false);
     assert_eq!((write.await??, read.await??), (6, 6));
     assert_eq!(journal.stats().commits, before.commits + 2, "the second shows it");
+    journal.close().await;
+    Ok(())
+}
+
+/// A mebibyte that is only read.
+#[derive(Debug, JournaledActor, Serialize, Deserialize)]
+#[journaled(kind = "heap", messages(Deposit, Fetch))]
+struct Heap(Vec<u8>);
+
+impl Default for Heap {
+    fn default() -> Self {
+        Self(vec![0; 1 << 20])
+    }
+}
+
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "heap.Fetch", reply = "Vec<u8>")]
+struct Fetch;
+
+impl Actor for Heap {
+    type Context = Turn<Self>;
+}
+
+impl Handler<Deposit> for Heap {
+    type Result = u64;
+    fn handle(&mut self, deposit: Deposit, _: &mut Turn<Self>) -> u64 {
+        self.0[0] += 1;
+        deposit.0
+    }
+}
+
+impl Handler<Fetch> for Heap {
+    type Result = Vec<u8>;
+    fn handle(&mut self, _: Fetch, _: &mut Turn<Self>) -> Vec<u8> {
+        self.0.clone()
+    }
+}
+
+#[actogen::test]
+async fn answers_that_wait_for_the_store_are_bounded(cx: Context) -> actogen::Result<()> {
+    const MOST: u64 = 16;
+    let store = Leased::default();
+    let journal = store.build(&cx).kind::<Heap>().open().await?;
+    let (heap, client) = (journal.actor::<Heap>("a")?, journal.client());
+    assert_eq!(client.send(&heap, Fetch).await?.len(), 1 << 20);
+    store.set(|state| state.is_held = true);
+    let (writer, to) = (client.clone(), heap.clone());
+    let write = tokio::task::spawn_local(async move { writer.send(&to, Deposit(1)).await });
+    store.holds().await;
+    let before = journal.stats().reads;
+    let reads: Vec<_> = (0..2 * MOST)
+        .map(|_| {
+            let (client, heap) = (client.clone(), heap.clone());
+            tokio::task::spawn_local(async move { client.send(&heap, Fetch).await })
+        })
+        .collect();
+    // The mebibyte that is written counts as well.
+    until("as many as there may be", before + MOST - 1, async || journal.stats().reads).await;
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(journal.stats().reads, before + MOST - 1, "the rest waits");
+    store.set(|state| state.is_held = false);
+    assert_eq!(write.await??, 1);
+    for read in reads {
+        assert_eq!(read.await??[0], 1);
+    }
     journal.close().await;
     Ok(())
 }

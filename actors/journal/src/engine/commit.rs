@@ -43,6 +43,9 @@ pub(crate) enum Release {
     Done(oneshot::Sender<()>),
 }
 
+/// What an answer takes beside its own bytes.
+const READ_BYTES: usize = 128;
+
 /// What waits for a ticket.
 pub(super) struct Awaiting {
     ticket: u64,
@@ -61,6 +64,10 @@ struct Read {
 }
 
 impl Read {
+    fn bytes(&self) -> usize {
+        READ_BYTES + self.answer.as_ref().map_or(0, Bytes::len)
+    }
+
     fn release(self) -> Release {
         Release::Answer(self.asker, self.answer)
     }
@@ -131,11 +138,18 @@ impl Engine {
             if self.writer.is_sole() {
                 return self.release(Release::Answer(asker, answer));
             }
-            return self.show(vec![Read { asker, answer, is_shown: true }]);
+            let read = Read { asker, answer, is_shown: true };
+            self.uncommitted += read.bytes();
+            return self.show(vec![read]);
         }
         let is_shown = ticket > self.group.handed;
         match self.awaiting.binary_search_by_key(&ticket, |awaiting| awaiting.ticket) {
-            Ok(index) => self.awaiting[index].reads.push(Read { asker, answer, is_shown }),
+            Ok(index) => {
+                let read = Read { asker, answer, is_shown };
+                // Turns that only read wait as well, rather than pile up their answers while the store is away.
+                self.uncommitted += read.bytes();
+                self.awaiting[index].reads.push(read);
+            }
             // The store has failed meanwhile, and nothing waits any more.
             Err(_) => self.abandon(Release::Answer(asker, answer)),
         }
@@ -186,9 +200,11 @@ impl Engine {
                 self.points.pass("release.between");
             }
             for read in reads {
-                match read.is_shown || self.writer.is_sole() {
-                    true => self.release(read.release()),
-                    false => unshown.push(read),
+                if read.is_shown || self.writer.is_sole() {
+                    self.uncommitted -= read.bytes();
+                    self.release(read.release());
+                } else {
+                    unshown.push(read);
                 }
             }
         }

@@ -122,6 +122,7 @@ pub(crate) struct Engine {
     group: Group,
     ticket: u64,
     durable: u64,
+    /// Bytes of what waits for the store: rows, and answers of turns that only read.
     uncommitted: usize,
     outbox: Outbox,
     timers: Timers,
