@@ -144,6 +144,34 @@ fn a_commit_whose_connection_breaks_is_done_once_and_said_to_be_done() {
     }
 }
 
+/// Its connection ends while it waits for a standby that is not there: then others see it, and it is not safe.
+#[test]
+fn a_commit_that_its_standby_does_not_have_is_not_said_to_be_done() {
+    let Some(server) = Server::start("a_commit_that_its_standby_does_not_have") else { return };
+    let mut store = open(server.direct());
+    note_turns(&server);
+    server.rows("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    server.rows("SELECT pg_reload_conf()");
+    server.until("SHOW synchronous_standby_names", "nobody");
+    let waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    thread::scope(|scope| {
+        let commit = scope.spawn(|| store.commit(&turn(1)));
+        for _ in 0..3 {
+            wait("it waits for the standby", || {
+                assert!(!commit.is_finished(), "nobody else has it");
+                let ended = format!("SELECT (pg_terminate_backend(pid))::text {waiting}");
+                !server.rows(&ended).is_empty()
+            });
+        }
+        assert_eq!(server.rows("SELECT batch::text FROM actogen.lease"), ["1"], "others see it");
+        server.rows("ALTER SYSTEM RESET synchronous_standby_names");
+        server.rows("SELECT pg_reload_conf()");
+        commit.join().unwrap().unwrap();
+    });
+    assert_eq!(last_turn(&mut store), 1);
+    all_done(&server, 1);
+}
+
 /// The server may do what it was asked over the old connection after it is asked again over the new one.
 #[test]
 fn a_commit_that_comes_late_is_not_done_again() {
@@ -288,7 +316,11 @@ fn a_lease_goes_on_while_nothing_is_asked() {
     let idle = open_other(&server);
     let lease = idle.lease().unwrap();
     server.rows("UPDATE actogen.lease SET epoch = epoch + 1 WHERE journal = 'other'");
-    wait("it is found out", || !lease.is_held());
+    // For good, and not because its time is over.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let lost = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(60), lease.lost()).await });
+    assert_eq!(lost, Ok(StoreError::Fenced));
 }
 
 #[test]

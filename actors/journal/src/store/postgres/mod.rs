@@ -19,7 +19,7 @@
 //!  BEGIN ─> lease row: epoch 7, batch 41 -> 42 ─> rows ─> COMMIT ─┬─> said to be done
 //!                                                                  └─> connection broken: done, or not?
 //!           lease row: epoch 7, batch 41 -> 42 ─> rows ─> COMMIT     it was not, and is now
-//!           lease row: epoch 7, batch 42                             it was: nothing is changed again
+//!           lease row: epoch 7, batch 42 -> 42                       it was: only the lease goes on, and a standby has all before that
 //!           lease row: epoch 8                                       another writer has taken over: nothing is said
 //! ```
 //!

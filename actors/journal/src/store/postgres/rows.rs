@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, ops::Bound, time::Duration};
 
 use futures_util::future::join4;
+use tokio_postgres::error::Severity;
 
 use super::{
     fault::Fault,
     lease::{self, Held},
     link::Link,
 };
-use crate::store::{Asked, Batch, Row, Table};
+use crate::store::{Asked, Batch, Row, StoreError, Table};
 
 /// A row beside the lease, so that nothing found and no right to look are different answers.
 pub(super) const GET: &str = "SELECT r.value FROM {schema}.lease l
@@ -69,14 +70,6 @@ impl Changes {
     }
 }
 
-/// What became of a batch.
-pub(super) enum Committed {
-    /// It is durable, and the lease goes on from when it was asked for.
-    Now(Asked),
-    /// It was durable already: the connection broke before the word came.
-    Before,
-}
-
 impl Desk<'_> {
     pub(super) async fn get(self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let Self { link, journal, held: Held { epoch, batch }, .. } = self;
@@ -134,17 +127,19 @@ impl Desk<'_> {
         }
     }
 
-    /// Commits the batch with the next number, if the row is still ours.
-    pub(super) async fn commit(self, changes: &Changes) -> Result<Committed, Fault> {
+    /// Commits the batch with the next number, if the row is still ours. Gives when the lease was asked for that goes on with it.
+    pub(super) async fn commit(self, changes: &Changes) -> Result<Asked, Fault> {
         let asked = Asked::now();
         let outcome = self.transaction(changes).await;
         match outcome {
-            Ok(true) => Ok(Committed::Now(asked)),
+            Ok(true) => Ok(asked),
             Ok(false) => {
                 self.roll_back().await?;
                 let place = (self.journal, self.place);
-                lease::changed(self.link, place, self.held).await?;
-                Ok(Committed::Before)
+                let held = lease::changed(self.link, place, self.held).await?;
+                // It was done already: the connection broke before the word came. A server that was stopped in between may show a commit that its
+                // standby does not have; one that is made now waits for all before it.
+                Desk { held, ..self }.renew().await
             }
             Err(fault @ Fault::Again(_)) => {
                 self.roll_back().await?;
@@ -185,7 +180,9 @@ impl Desk<'_> {
         let (begun, is_ours, put, removed) =
             join4(client.batch_execute("BEGIN"), hold, puts, removes).await;
         // The first error is the cause of those behind it.
-        begun?;
+        if let Err(error) = begun {
+            return Err(alone(error));
+        }
         if !is_ours? {
             return Ok(false);
         }
@@ -202,12 +199,26 @@ impl Desk<'_> {
     /// Why a statement found no row of the lease. Nothing is under way, so there is no later number to be found.
     async fn not_ours(self) -> Fault {
         match lease::changed(self.link, (self.journal, self.place), self.held).await {
-            Ok(_) => Fault::Final(crate::store::StoreError::Damaged {
+            Ok(_) => Fault::Final(StoreError::Damaged {
                 place: self.place.to_owned(),
                 what: "its last batch is one that nobody has written".to_owned(),
             }),
             Err(fault) => fault,
         }
+    }
+}
+
+/// A transaction did not begin. Where the connection lives, what was sent behind it was done without one, perhaps in part: that must not be taken
+/// for the batch.
+fn alone(error: tokio_postgres::Error) -> Fault {
+    let lives = error.as_db_error().is_some_and(|said| {
+        !matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+    });
+    match Fault::from(error) {
+        Fault::Lost(why) | Fault::Again(why) if lives => {
+            Fault::Final(StoreError::Failed(format!("no transaction began: {why}")))
+        }
+        fault => fault,
     }
 }
 

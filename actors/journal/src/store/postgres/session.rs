@@ -17,7 +17,7 @@ use super::{
     fault::Fault,
     lease::{self, Held, Taken},
     link::Link,
-    rows::{Changes, Committed, Desk},
+    rows::{Changes, Desk},
     schema,
     settings::PostgresSettings,
 };
@@ -156,11 +156,9 @@ impl Session {
     }
 
     async fn commit(&mut self, changes: &Changes) -> Result<(), StoreError> {
-        let committed = self.attempt(async |desk| desk.commit(changes).await).await?;
+        let asked = self.attempt(async |desk| desk.commit(changes).await).await?;
         self.held.batch += 1;
-        if let Committed::Now(asked) = committed {
-            self.granted(asked);
-        }
+        self.granted(asked);
         Ok(())
     }
 
