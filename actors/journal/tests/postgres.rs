@@ -126,6 +126,22 @@ fn what_cannot_be_opened_says_why_and_never_the_password() {
 }
 
 #[test]
+fn a_host_that_is_silent_hides_no_other() {
+    let Some(server) = Server::start("a_host_that_is_silent") else { return };
+    let proxies = [Proxy::to(server.port()), Proxy::to(server.port())];
+    let [first, second] = proxies.each_ref().map(|proxy| format!("127.0.0.1:{}", proxy.port()));
+    let url = server.url(1).replace("127.0.0.1:1", &format!("{first},{second}"));
+    proxies[0].freeze(true);
+    let mut store = PostgresStore::open(settings(url).patience(LEASE)).unwrap();
+    store.commit(&turn(1)).unwrap();
+    // Another one has taken its place.
+    proxies[0].freeze(false);
+    proxies[1].freeze(true);
+    store.commit(&turn(2)).unwrap();
+    assert_eq!(last_turn(&mut store), 2);
+}
+
+#[test]
 fn a_commit_whose_connection_breaks_is_done_once_and_said_to_be_done() {
     let Some(server) = Server::start("a_commit_whose_connection_breaks") else { return };
     let proxy = Proxy::to(server.port());

@@ -8,6 +8,7 @@
 //! | `lease` | the row that lets one writer in, and keeps its predecessors out |
 //! | `rows` | reading rows, and committing batches of them |
 //! | `link` | a connection |
+//! | `hosts` | where it may lead to |
 //! | `schema` | the tables |
 //! | `fault`, `backoff` | what went wrong, and how long until it is tried again |
 //!
@@ -28,6 +29,7 @@
 
 mod backoff;
 mod fault;
+mod hosts;
 mod lease;
 mod link;
 mod rows;

@@ -15,6 +15,7 @@ use tokio_postgres::Config;
 use super::{
     backoff::Backoff,
     fault::Fault,
+    hosts::Hosts,
     lease::{self, Held, Taken},
     link::Link,
     rows::{Changes, Desk},
@@ -43,7 +44,7 @@ pub(super) type Reply<T> = std::sync::mpsc::SyncSender<Result<T, StoreError>>;
 /// An open journal.
 pub(super) struct Session {
     settings: PostgresSettings,
-    config: Config,
+    hosts: Hosts,
     place: String,
     link: Option<Link>,
     held: Held,
@@ -63,7 +64,8 @@ impl Session {
     ) -> Result<Self, StoreError> {
         let (place, renew_at) = (settings.place(&config), Instant::now());
         let (link, held, failed) = (None, Held::default(), None);
-        let mut session = Self { settings, config, place, link, held, lease, renew_at, failed };
+        let hosts = Hosts::of(&config);
+        let mut session = Self { settings, hosts, place, link, held, lease, renew_at, failed };
         session.take(mark).await?;
         Ok(session)
     }
@@ -236,7 +238,7 @@ impl Session {
         let late = |_| Fault::Lost(format!("no answer within {limit:?}"));
         let link = match self.link.take() {
             Some(link) => link,
-            None => timeout(limit, self.connected()).await.map_err(late)??,
+            None => self.connected().await?,
         };
         let link = self.link.insert(link);
         let (journal, place) = (self.settings.journal(), &*self.place);
@@ -244,11 +246,16 @@ impl Session {
         timeout(limit, ask(desk)).await.map_err(late)?
     }
 
-    async fn connected(&self) -> Result<Link, Fault> {
+    /// A connection, within the limit.
+    async fn connected(&mut self) -> Result<Link, Fault> {
         let (schema, limit) = (self.settings.schema_name(), self.settings.lease_time());
-        let mut link = Link::open(&self.config, limit).await?;
-        schema::migrate(&link.client, schema, &self.place).await?;
-        link.prepare(schema).await?;
-        Ok(link)
+        let place = &*self.place;
+        let connect = |config| async move {
+            let mut link = Link::open(&config, limit).await?;
+            schema::migrate(&link.client, schema, place).await?;
+            link.prepare(schema).await?;
+            Ok(link)
+        };
+        self.hosts.connect(limit, connect).await
     }
 }

@@ -48,7 +48,7 @@ impl fmt::Debug for PostgresSettings {
 
 impl PostgresSettings {
     /// A journal of this name, in the database at this URL: `postgresql://user:password@host:port/database`, with several hosts
-    /// separated by commas where there are several, or `host=/var/run/postgresql user=...` for a socket. Many journals may be in one
+    /// separated by commas where there are several, which are tried in turns, or `host=/var/run/postgresql user=...` for a socket. Many journals may be in one
     /// database, under different names.
     ///
     /// The connection is not encrypted. Over a network that others can read, put a tunnel below it; a URL that asks for
@@ -128,7 +128,6 @@ impl PostgresSettings {
         }
         // A standby takes no commits; of several hosts the primary is looked for.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.connect_timeout(self.lease);
         Ok(config)
     }
 
