@@ -13,6 +13,9 @@ pub(super) const MOST_WORKERS: usize = 1024;
 /// The most jobs that one worker may have at a time.
 pub(super) const MOST_CREDIT: u32 = 1024;
 
+/// The most workers of one context, where it has enlisted them itself.
+pub(super) const MOST_OF_ONE: usize = 256;
+
 /// How much a queue takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
@@ -196,7 +199,7 @@ impl<W: Copy + Ord, J: Clone> Jobs<W, J> {
     }
 
     fn again(&mut self, held: Held<J>) -> Option<J> {
-        if held.tries >= self.bounds.tries {
+        if held.tries >= self.bounds.tries.max(1) {
             self.bytes -= held.bytes;
             self.given_up += 1;
             return Some(held.job);

@@ -1,5 +1,6 @@
 //! What a queue of work is told and asked, and what it answers.
 
+use actogen_runtime::core::ContextId;
 use serde::{Deserialize, Serialize};
 
 use super::WorkQueue;
@@ -30,6 +31,9 @@ pub struct Submit<J>(
 
 /// Has a worker get jobs of a [`WorkQueue`]: an actor, here or in another context, that handles them as requests. A job is done when it is
 /// answered, whatever the answer is. A worker that enlists again gets this credit from then on.
+///
+/// The queue sends in its own name what others submit. So whoever asks may enlist actors of its own context alone, and so many of them; only the
+/// queue's context may enlist any.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Enlist<J> {
@@ -39,7 +43,7 @@ pub struct Enlist<J> {
     pub credit: u32,
 }
 
-/// Has a worker get no more jobs; it keeps those that it has.
+/// Has a worker get no more jobs; it keeps those that it has. Asked by those who may [`Enlist`] it; of others it is not heard.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub struct Dismiss<J> {
@@ -102,6 +106,14 @@ pub enum WorkError {
     /// As many workers as there may be are enlisted.
     #[error("{0} workers are enlisted already: no more are taken")]
     TooManyWorkers(usize),
+    /// The worker is not the asker's to enlist.
+    #[error(
+        "the worker is said to be in {0}, where this does not come from: let it enlist itself, or have the queue's own context do so"
+    )]
+    NotThere(ContextId),
+    /// The worker's address is one of the runtime's own, where no actor is.
+    #[error("no actor is at this address")]
+    NoActor,
 }
 
 /// The names of what carries a job or its type: the tag of the job's own type is mixed in, so that a queue of other jobs does not know them.

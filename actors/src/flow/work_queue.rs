@@ -7,25 +7,27 @@ use actix::{
 };
 use actogen_runtime::{
     Ended,
-    core::{Address, DeadReason, Handled},
+    core::{Address, ContextId, DeadReason, Handled},
 };
 
 use super::{
     Dismiss, Enlist, Job, ReportWork, Submit, WorkError, WorkReport,
-    jobs::{Bounds, Handed, Jobs},
+    jobs::{Bounds, Handed, Jobs, MOST_OF_ONE},
 };
 use crate::{
+    Inbound,
     actor::{Attach, RemoteActor},
     address::RemoteRecipient,
     context::Context,
     message::{RemoteMessage, Tag},
     scratch,
     send_error::SendError,
-    turn::{Envelope, Turn, deliver, unknown},
+    turn::{Envelope, Turn, deliver, deliver_inbound, unknown},
 };
 
-/// How long a worker gets nothing that has failed at a job, or could not be sent one: it may be lost, and the notice of that on its way.
-const REST: Duration = Duration::from_millis(100);
+/// How long a worker gets nothing that has failed at a job, or could not be sent one: it may be lost, and the notice of that on its way. One that
+/// takes no such jobs rests twice as long each time, up to the second one.
+const RESTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 
 /// What is done with jobs that are given up.
 type GivenUp<J> = dyn FnMut(J, &str);
@@ -34,7 +36,11 @@ type GivenUp<J> = dyn FnMut(J, &str);
 ///
 /// Jobs are put in by [`Submit`] and handed to workers that [`Enlist`], in their order. Each job is done **at least once**: one whose worker is lost, or failed at it, goes to another, and may
 /// have been done by the first. Workers must bear that. A worker counts as lost when its actor has ended or its context cannot be reached any
-/// more; it may enlist again when it can.
+/// more; it may enlist again when it can. One that does not know the jobs, or whose policy refuses them, costs them no try, and is asked more and more
+/// rarely.
+///
+/// The queue sends jobs in the name of its own context, to actors that their own contexts have [enlisted](Enlist). Whoever can reach the queue can
+/// submit jobs: give its address to those who may, or let its workers' policies decide.
 ///
 /// The queue lives in memory. When its own actor ends, what it holds is given up; watch it if you submit to it or work for it.
 ///
@@ -62,6 +68,8 @@ pub struct WorkQueue<J: Job> {
 struct Enlisted<J> {
     worker: RemoteRecipient<J>,
     watch: SpawnHandle,
+    /// How long it rests next.
+    rest: Duration,
 }
 
 /// Jobs are values like any others: nothing in here is pinned.
@@ -132,10 +140,16 @@ impl<J: Job> WorkQueue<J> {
     ) {
         let is_gone = match answer {
             // That the answer cannot be read here does not undo what was done.
-            Ok(_) | Err(SendError::BadAnswer(_)) => self.jobs.done(turn),
+            Ok(_) | Err(SendError::BadAnswer(_)) => {
+                if let Some(enlisted) = self.workers.get_mut(&worker) {
+                    enlisted.rest = RESTS.0;
+                }
+                self.jobs.done(turn)
+            }
             Err(error) => {
                 if self.jobs.rest(worker) {
-                    ctx.run_later(REST, move |queue, ctx| {
+                    let rest = self.rest(worker, &error);
+                    ctx.run_later(rest, move |queue, ctx| {
                         queue.jobs.rested(worker);
                         queue.hand_out(ctx);
                     });
@@ -150,6 +164,23 @@ impl<J: Job> WorkQueue<J> {
             self.forget(worker, ctx);
         }
         self.hand_out(ctx);
+    }
+
+    /// How long a worker rests after an error.
+    fn rest(&mut self, worker: Address, error: &SendError<J>) -> Duration {
+        let Some(enlisted) = self.workers.get_mut(&worker) else { return RESTS.0 };
+        if !is_fault_of_worker(error) {
+            return RESTS.0;
+        }
+        let rest = enlisted.rest;
+        enlisted.rest = (rest * 2).min(RESTS.1);
+        tracing::warn!(context = %self.cx.id(), worker = %worker, job = J::NAME, "a worker takes no jobs, and rests for {rest:?}: {error}");
+        rest
+    }
+
+    /// Whether a context may say what becomes of a worker: the queue would else send to whom it likes.
+    fn may_speak_for(&self, source: ContextId, worker: Address) -> bool {
+        source == worker.context || source == self.cx.id()
     }
 
     fn give_up(&mut self, jobs: impl IntoIterator<Item = J>, why: &str) {
@@ -177,16 +208,13 @@ impl<J: Job> WorkQueue<J> {
 fn is_fault_of_job<M>(error: &SendError<M>) -> bool {
     match error {
         SendError::Unattached(_) | SendError::Unencodable(..) => true,
-        error => matches!(
-            error.reason(),
-            Some(
-                DeadReason::TooLarge
-                    | DeadReason::Malformed
-                    | DeadReason::UnknownMessage
-                    | DeadReason::Refused
-            )
-        ),
+        error => matches!(error.reason(), Some(DeadReason::TooLarge | DeadReason::Malformed)),
     }
+}
+
+/// Whether this worker takes no jobs of this type, whatever they are.
+fn is_fault_of_worker<M>(error: &SendError<M>) -> bool {
+    matches!(error.reason(), Some(DeadReason::UnknownMessage | DeadReason::Refused))
 }
 
 impl<J: Job> Actor for WorkQueue<J> {
@@ -210,29 +238,46 @@ impl<J: Job> Handler<Submit<J>> for WorkQueue<J> {
     }
 }
 
-impl<J: Job> Handler<Enlist<J>> for WorkQueue<J> {
+impl<J: Job> Handler<Inbound<Enlist<J>>> for WorkQueue<J> {
     type Result = Result<(), WorkError>;
 
-    fn handle(&mut self, enlist: Enlist<J>, ctx: &mut Self::Context) -> Self::Result {
-        let Enlist { worker, credit } = enlist;
+    fn handle(&mut self, enlist: Inbound<Enlist<J>>, ctx: &mut Self::Context) -> Self::Result {
+        let Inbound { message: Enlist { worker, credit }, origin } = enlist;
         let address = worker.address();
+        if !self.may_speak_for(origin.source, address) {
+            return Err(WorkError::NotThere(address.context));
+        }
+        if address.handle.is_reserved() {
+            return Err(WorkError::NoActor);
+        }
+        if origin.source != self.cx.id() && !self.workers.contains_key(&address) {
+            let of_one = self.workers.keys().filter(|other| other.context == address.context);
+            if of_one.count() >= MOST_OF_ONE {
+                return Err(WorkError::TooManyWorkers(MOST_OF_ONE));
+            }
+        }
         if self.jobs.enlist(address, credit)? {
             let watch = self.cx.watch_address(address).into_actor(self);
             let watch = ctx.spawn(watch.map(move |ended, queue, ctx| {
                 queue.lost(address, &ended, ctx);
             }));
-            self.workers.insert(address, Enlisted { worker, watch });
+            self.workers.insert(address, Enlisted { worker, watch, rest: RESTS.0 });
         }
         self.hand_out(ctx);
         Ok(())
     }
 }
 
-impl<J: Job> Handler<Dismiss<J>> for WorkQueue<J> {
+impl<J: Job> Handler<Inbound<Dismiss<J>>> for WorkQueue<J> {
     type Result = ();
 
-    fn handle(&mut self, dismiss: Dismiss<J>, ctx: &mut Self::Context) {
-        let address = dismiss.worker.address();
+    fn handle(&mut self, dismiss: Inbound<Dismiss<J>>, ctx: &mut Self::Context) {
+        let Inbound { message: Dismiss { worker }, origin } = dismiss;
+        let address = worker.address();
+        if !self.may_speak_for(origin.source, address) {
+            tracing::warn!(context = %self.cx.id(), from = %origin.source, worker = %address, "whose worker it is not may not dismiss it");
+            return;
+        }
         if self.jobs.dismiss(address) {
             self.forget(address, ctx);
         }
@@ -265,9 +310,9 @@ impl<J: Job> RemoteActor for WorkQueue<J> {
         if tag == Submit::<J>::TAG {
             deliver::<Self, Submit<J>>(self, envelope, turn);
         } else if tag == Enlist::<J>::TAG {
-            deliver::<Self, Enlist<J>>(self, envelope, turn);
+            deliver_inbound::<Self, Enlist<J>>(self, envelope, turn);
         } else if tag == Dismiss::<J>::TAG {
-            deliver::<Self, Dismiss<J>>(self, envelope, turn);
+            deliver_inbound::<Self, Dismiss<J>>(self, envelope, turn);
         } else if tag == ReportWork::TAG {
             deliver::<Self, ReportWork>(self, envelope, turn);
         } else {

@@ -284,3 +284,88 @@ fn a_queue_that_ends_gives_up_what_it_holds_and_knows_no_other_jobs() {
         Ok(())
     });
 }
+
+#[test]
+fn nobody_enlists_or_dismisses_the_actors_of_others() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let (child, other) = (mesh.child(&root).await, mesh.child(&root).await);
+        let queue = root.start(WorkQueue::<Page>::new(&root));
+        let (from_child, from_other) = (queue.clone().attach(&child), queue.clone().attach(&other));
+        let shop = Shop::default();
+        let worker = child.start(Printer(shop.clone()));
+        let refused = from_other.send(enlist(&worker, 1)).await?;
+        assert_eq!(refused, Err(WorkError::NotThere(child.id())));
+        let refused = from_other.send(enlist(&root.start(Printer(Shop::default())), 1)).await?;
+        assert_eq!(refused, Err(WorkError::NotThere(root.id())));
+        assert_eq!(queue.send(ReportWork).await?.workers, 0);
+        from_child.send(enlist(&worker, 1)).await??;
+        from_other.send(Dismiss { worker: worker.recipient::<Page>() }).await?;
+        from_other.send(page(1)).await??;
+        let report = until(mesh, &queue, "the end", |report| report.done == 1).await;
+        assert_eq!((report.workers, shop.begun.take()), (1, vec![1]));
+        from_child.send(Dismiss { worker: worker.recipient::<Page>() }).await?;
+        assert_eq!(queue.send(ReportWork).await?.workers, 0);
+        Ok(())
+    });
+}
+
+#[test]
+fn one_context_enlists_only_so_many_workers() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let queue = root.start(WorkQueue::<Page>::new(&root));
+        let from_child = queue.clone().attach(&child);
+        let start = || child.start(Printer(Shop::default()));
+        let first = start();
+        from_child.send(enlist(&first, 1)).await??;
+        for _ in 1..256 {
+            from_child.send(enlist(&start(), 1)).await??;
+        }
+        let refused = from_child.send(enlist(&start(), 1)).await?;
+        assert_eq!(refused, Err(WorkError::TooManyWorkers(256)));
+        from_child.send(enlist(&first, 2)).await??;
+        queue.send(enlist(&start(), 1)).await??;
+        Ok(())
+    });
+}
+
+/// Knows no pages.
+#[derive(RemoteActor)]
+#[remote(name = "work.idler", messages(Other))]
+struct Idler;
+
+impl Actor for Idler {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<Other> for Idler {
+    type Result = ();
+
+    fn handle(&mut self, _: Other, _: &mut Self::Context) {}
+}
+
+#[test]
+fn a_worker_that_takes_no_such_jobs_costs_them_nothing_and_is_asked_more_rarely() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let queue = root.start(WorkQueue::<Page>::new(&root).tries(1));
+        let address = postcard::to_stdvec(&child.start(Idler))?;
+        let idler = postcard::from_bytes::<RemoteRecipient<Page>>(&address)?.attach(&root);
+        queue.send(Enlist { worker: idler, credit: 4 }).await??;
+        for n in 0..4 {
+            queue.send(page(n)).await??;
+        }
+        mesh.pass(Duration::from_secs(60)).await;
+        let report = queue.send(ReportWork).await?;
+        assert_eq!((report.given_up, report.waiting + report.under_way), (0, 4));
+        assert!((4..=60).contains(&report.redone), "{report:?}");
+        let shop = Shop::default();
+        queue.send(enlist(&root.start(Printer(shop.clone())), 1)).await??;
+        until(mesh, &queue, "the end", |report| report.done == 4).await;
+        assert_eq!(shop.begun.take().len(), 4);
+        Ok(())
+    });
+}
