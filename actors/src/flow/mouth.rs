@@ -61,6 +61,25 @@ pub(super) struct Open {
     pub(super) producer: Remote<Feeder>,
 }
 
+/// The producer waits for credit, and has sent so many items; answered with the number below which they may be sent.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.StreamSoFar", reply = "u64", crate = crate)]
+pub(super) struct SoFar(pub(super) u64);
+
+/// The producer is lost. The mouth tells itself, so that what is in its mailbox comes first.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "actogen.StreamLost", crate = crate)]
+pub(super) struct Gone;
+
+/// What an item takes, about. Those that own nothing are as large as they look.
+fn bytes_of<T: Item>(item: &T) -> usize {
+    let own = size_of::<T>();
+    match std::mem::needs_drop::<T>() {
+        true => own + postcard::experimental::serialized_size(item).unwrap_or_default(),
+        false => own,
+    }
+}
+
 /// Takes items in.
 pub(super) struct Mouth<T: Item> {
     cx: Context,
@@ -68,6 +87,8 @@ pub(super) struct Mouth<T: Item> {
     basin: Arc<Basin<T>>,
     /// Where the producer is, once there is one.
     producer: Option<ContextId>,
+    /// How the producer was lost, until all that it has sent is taken in.
+    lost: Option<Ended>,
 }
 
 impl<T: Item> std::fmt::Debug for Mouth<T> {
@@ -78,7 +99,7 @@ impl<T: Item> std::fmt::Debug for Mouth<T> {
 
 impl<T: Item> Mouth<T> {
     pub(super) fn new(cx: Context, me: Remote<Self>, basin: Arc<Basin<T>>) -> Self {
-        Self { cx, me, basin, producer: None }
+        Self { cx, me, basin, producer: None, lost: None }
     }
 
     fn end(&self, how: Result<(), InflowError>, ctx: &mut ActixContext<Self>) {
@@ -97,8 +118,21 @@ impl<T: Item> Mouth<T> {
         ctx.stop();
     }
 
-    fn lost(&self, ended: Ended, ctx: &mut ActixContext<Self>) {
-        self.end(Err(InflowError::Lost(ended)), ctx);
+    fn lost(&mut self, ended: Ended, ctx: &mut ActixContext<Self>) {
+        self.lost = Some(ended);
+        let me = self.me.clone();
+        let telling = async move { me.tell(Gone).await }.into_actor(self);
+        ctx.spawn(telling.map(|told, mouth, ctx| {
+            if told.is_err() {
+                mouth.end_lost(ctx);
+            }
+        }));
+    }
+
+    fn end_lost(&mut self, ctx: &mut ActixContext<Self>) {
+        if let Some(ended) = self.lost.take() {
+            self.end(Err(InflowError::Lost(ended)), ctx);
+        }
     }
 }
 
@@ -139,11 +173,9 @@ impl<T: Item> Handler<Inbound<Open>> for Mouth<T> {
         let granting = async move {
             loop {
                 basin.credit.notified().await;
-                if let Some(credit) = basin.grant()
-                    && producer.tell(Grant(credit)).await.is_err()
-                {
-                    // Its loss is told by the watch.
-                    return;
+                if let Some(credit) = basin.grant() {
+                    // Its loss is told by the watch. One that is still there asks for credit that did not arrive.
+                    let _ = producer.tell(Grant(credit)).await;
                 }
             }
         };
@@ -162,7 +194,7 @@ impl<T: Item> Handler<Inbound<Piece<T>>> for Mouth<T> {
             return;
         }
         let ended = self.basin.note(|ledger| match message {
-            Piece::Item { number, item } => ledger.item(number, item),
+            Piece::Item { number, item } => ledger.item(number, bytes_of(&item), item),
             Piece::End { number, failed } => {
                 ledger.last_word(
                     number,
@@ -172,7 +204,35 @@ impl<T: Item> Handler<Inbound<Piece<T>>> for Mouth<T> {
         });
         if ended.is_some() {
             self.leave(ended, ctx);
+        } else if self.basin.is_full() {
+            let basin = self.basin.clone();
+            ctx.wait(async move { basin.room().await }.into_actor(self));
         }
+    }
+}
+
+impl<T: Item> Handler<Inbound<Gone>> for Mouth<T> {
+    type Result = ();
+
+    fn handle(&mut self, last: Inbound<Gone>, ctx: &mut Self::Context) {
+        if last.origin.source == self.cx.id() {
+            self.end_lost(ctx);
+        }
+    }
+}
+
+impl<T: Item> Handler<Inbound<SoFar>> for Mouth<T> {
+    type Result = u64;
+
+    fn handle(&mut self, so_far: Inbound<SoFar>, ctx: &mut Self::Context) -> Self::Result {
+        if self.producer != Some(so_far.origin.source) {
+            return 0;
+        }
+        let (credit, ended) = self.basin.so_far(so_far.message.0);
+        if ended.is_some() {
+            self.leave(ended, ctx);
+        }
+        credit
     }
 }
 
@@ -186,10 +246,12 @@ impl<T: Item> Handler<Attach<Self>> for Mouth<T> {
 
 impl<T: Item> MessageOf<Mouth<T>> for Piece<T> {}
 impl<T: Item> MessageOf<Mouth<T>> for Open {}
+impl<T: Item> MessageOf<Mouth<T>> for SoFar {}
+impl<T: Item> MessageOf<Mouth<T>> for Gone {}
 
 impl<T: Item> RemoteActor for Mouth<T> {
     const NAME: &'static str = "actogen.stream";
-    const TAGS: &'static [Tag] = &[AnyPiece::TAG, Open::TAG];
+    const TAGS: &'static [Tag] = &[AnyPiece::TAG, Open::TAG, SoFar::TAG, Gone::TAG];
 
     fn dispatch(&mut self, envelope: &mut Envelope<'_>, turn: &mut Turn<'_, Self>) {
         let tag = envelope.tag();
@@ -197,6 +259,10 @@ impl<T: Item> RemoteActor for Mouth<T> {
             deliver_inbound::<Self, Piece<T>>(self, envelope, turn);
         } else if tag == Open::TAG {
             deliver_inbound::<Self, Open>(self, envelope, turn);
+        } else if tag == Gone::TAG {
+            deliver_inbound::<Self, Gone>(self, envelope, turn);
+        } else if tag == SoFar::TAG {
+            deliver_inbound::<Self, SoFar>(self, envelope, turn);
         } else {
             unknown::<Self>(envelope, turn);
         }

@@ -1,6 +1,6 @@
 //! The producer's end of a stream: sends items as far as it has credit, and says how it ends.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actogen_runtime::{
     Ended,
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     feeder::{Credit, Feeder},
-    mouth::{Mouth, Open, Piece},
+    mouth::{Mouth, Open, Piece, SoFar},
 };
 use crate::{
     address::Remote,
@@ -20,6 +20,9 @@ use crate::{
     context::{Context, Watch},
     send_error::SendError,
 };
+
+/// How long a producer waits for credit before it asks for it: what was to tell it, or the last item, may have been lost on the way.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a stream could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -128,10 +131,16 @@ impl<T: Item> Outflow<T> {
     pub async fn send(&mut self, item: T) -> Result<(), SendError<T>> {
         self.look();
         while self.sent >= self.credit.limit() && self.ended.is_none() {
+            let asking = async {
+                tokio::time::sleep(PATIENCE).await;
+                self.mouth.send(SoFar(self.sent)).await
+            };
             tokio::select! {
                 biased;
                 down = &mut self.watch => self.ended = Some(down.ended),
                 () = self.credit.above(self.sent) => {}
+                // What keeps it from being answered may pass; the end of the receiver is told by the watch.
+                credit = asking => self.credit.raise(credit.unwrap_or_default()),
             }
         }
         if let Some(dead) = self.gone() {

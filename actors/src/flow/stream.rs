@@ -24,6 +24,9 @@ use crate::{address::Remote, channel::Item, context::Context};
 /// The most items of a stream that may wait, or be under way.
 const MOST_WINDOW: u32 = 64 * 1024;
 
+/// The most bytes of items that wait, beside one item: beyond that none is taken in, and the mailbox fills, which pauses the producer.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
 /// How a stream ended, when not as it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -50,17 +53,21 @@ pub(super) struct Basin<T> {
     state: Mutex<State<T>>,
     /// There may be credit to tell.
     pub(super) credit: Notify,
+    /// There may be room for more bytes.
+    room: Notify,
 }
 
 struct State<T> {
     ledger: Ledger<T>,
+    /// Nobody takes any more.
+    is_left: bool,
     waits: Option<Waker>,
 }
 
 impl<T> Basin<T> {
     fn new(window: u32) -> Self {
-        let state = State { ledger: Ledger::new(window), waits: None };
-        Self { state: Mutex::new(state), credit: Notify::new() }
+        let state = State { ledger: Ledger::new(window), is_left: false, waits: None };
+        Self { state: Mutex::new(state), credit: Notify::new(), room: Notify::new() }
     }
 
     /// Writes into the books, and wakes whoever waits for what is written there. Gives how the stream has ended, if it has.
@@ -79,6 +86,32 @@ impl<T> Basin<T> {
         ended
     }
 
+    /// Whether more bytes wait than should.
+    pub(super) fn is_full(&self) -> bool {
+        let state = self.state.lock();
+        state.ledger.bytes() > MOST_BYTES && !state.is_left
+    }
+
+    /// Waits until no more bytes wait than may, or nobody takes any more.
+    pub(super) async fn room(&self) {
+        while self.is_full() {
+            self.room.notified().await;
+        }
+    }
+
+    /// Nobody takes any more.
+    fn leave(&self) {
+        self.state.lock().is_left = true;
+        self.room.notify_one();
+    }
+
+    /// The credit of a producer that has sent so many items and waits, and how the stream has ended, if it has.
+    pub(super) fn so_far(&self, number: u64) -> (u64, Option<Result<(), InflowError>>) {
+        let mut credit = 0;
+        let ended = self.note(|ledger| credit = ledger.so_far(number));
+        (credit, ended)
+    }
+
     /// The credit that is worth telling, if any.
     pub(super) fn grant(&self) -> Option<u64> {
         self.state.lock().ledger.grant()
@@ -90,6 +123,9 @@ impl<T> Basin<T> {
             Taken::Item(item) => {
                 if state.ledger.is_due() {
                     self.credit.notify_one();
+                }
+                if state.ledger.bytes() <= MOST_BYTES {
+                    self.room.notify_one();
                 }
                 Poll::Ready(Some(Ok(item)))
             }
@@ -131,6 +167,7 @@ impl<T: Item> Stream for Inflow<T> {
 
 impl<T: Item> Drop for Inflow<T> {
     fn drop(&mut self) {
+        self.basin.leave();
         self.context.stop(&self.mouth, StopReason::Normal);
     }
 }
@@ -145,7 +182,8 @@ impl Context {
     /// A stream into this context. Its [`Outlet`] is given to one producer, in a message or as an argument of a call; the receiving end stays.
     ///
     /// The producer has credit for `window` items, at least one and at most 65,536: so many wait here or are under way, whatever it would like to
-    /// send. Credit comes back by the half window, as items are taken out. A stream that nobody opens within the context's limit for requests
+    /// send. Credit comes back by the half window, as items are taken out. When items of more than 4 MiB wait, no more are taken in until some are
+    /// taken out: then what is under way fills the actor's mailbox, and the producer is paused, whatever its credit. A stream that nobody opens within the context's limit for requests
     /// ends with [`InflowError::Unopened`].
     ///
     /// Take a [channel](Self::channel) instead for values from many senders, or where nobody needs to learn that a sender is gone.

@@ -281,3 +281,209 @@ fn streams_leave_nothing_behind() {
         panic!("{:?} instead of {before:?}", held().await);
     });
 }
+
+/// As a stream's messages look on the way: for contexts that are none of its ends, and ends that lose something.
+mod forged {
+    use super::*;
+
+    #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+    #[remote(name = "actogen.Piece")]
+    pub(super) enum Piece {
+        Item { number: u64, item: u32 },
+        End { number: u64, failed: Option<String> },
+    }
+
+    #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+    #[remote(name = "actogen.OpenStream", reply = "Result<u64, OpenError>")]
+    pub(super) struct Open {
+        pub(super) producer: RemoteRecipient<Grant>,
+    }
+
+    #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+    #[remote(name = "actogen.StreamSoFar", reply = "u64")]
+    pub(super) struct SoFar(pub(super) u64);
+
+    #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+    #[remote(name = "actogen.Grant")]
+    pub(super) struct Grant(pub(super) u64);
+
+    /// A receiving end that gives credit for one item, and more to whoever asks.
+    #[derive(RemoteActor, Default)]
+    #[remote(name = "streams.forged", messages(Open, Piece, SoFar, Grant))]
+    pub(super) struct Mouth {
+        pub(super) producer: Rc<RefCell<Option<RemoteRecipient<Grant>>>>,
+        pub(super) items: Rc<RefCell<Vec<u32>>>,
+    }
+
+    impl Actor for Mouth {
+        type Context = actix::Context<Self>;
+    }
+
+    impl Handler<Open> for Mouth {
+        type Result = Result<u64, OpenError>;
+
+        fn handle(&mut self, open: Open, _: &mut Self::Context) -> Self::Result {
+            *self.producer.borrow_mut() = Some(open.producer);
+            Ok(1)
+        }
+    }
+
+    impl Handler<Piece> for Mouth {
+        type Result = ();
+
+        fn handle(&mut self, piece: Piece, _: &mut Self::Context) {
+            if let Piece::Item { item, .. } = piece {
+                self.items.borrow_mut().push(item);
+            }
+        }
+    }
+
+    impl Handler<SoFar> for Mouth {
+        type Result = u64;
+
+        fn handle(&mut self, SoFar(number): SoFar, _: &mut Self::Context) -> u64 {
+            number + 1
+        }
+    }
+
+    impl Handler<Grant> for Mouth {
+        type Result = ();
+
+        fn handle(&mut self, _: Grant, _: &mut Self::Context) {}
+    }
+
+    /// The same address, for other messages.
+    pub(super) fn of<T: serde::de::DeserializeOwned>(address: &impl Serialize) -> T {
+        let bytes = postcard::to_stdvec(address).expect("an address has a form");
+        postcard::from_bytes(&bytes).expect("it is an address")
+    }
+
+    pub(super) fn to<M>(address: &impl Serialize, by: &Context) -> RemoteRecipient<M> {
+        of::<RemoteRecipient<M>>(address).attach(by)
+    }
+}
+
+#[test]
+fn what_others_send_into_a_stream_is_dropped() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let (child, other) = (mesh.child(&root).await, mesh.child(&root).await);
+        let (outlet, mut inflow) = root.stream::<u32>(4);
+        // One that would have another's context be the producer.
+        let producer = forged::to(&child.start(forged::Mouth::default()), &other);
+        let opens = forged::to::<forged::Open>(&outlet, &other);
+        let refused = opens.send(forged::Open { producer }).await?;
+        assert_eq!(refused, Err(OpenError::NotThere(child.id())));
+        let mut outflow = outlet.clone().open(&child).await?;
+        let pieces = forged::to::<forged::Piece>(&outlet, &other);
+        pieces.tell(forged::Piece::Item { number: 0, item: 99 }).await?;
+        pieces.tell(forged::Piece::End { number: 0, failed: None }).await?;
+        let asked = forged::to::<forged::SoFar>(&outlet, &other).send(forged::SoFar(9)).await?;
+        assert_eq!(asked, 0, "it is told nothing");
+        outflow.send(7).await?;
+        outflow.end().await?;
+        assert_eq!((inflow.next().await, inflow.next().await), (Some(Ok(7)), None));
+        Ok(())
+    });
+}
+
+#[test]
+fn credit_that_others_give_is_none() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let (child, other) = (mesh.child(&root).await, mesh.child(&root).await);
+        let mouth = forged::Mouth::default();
+        let producer = mouth.producer.clone();
+        let outlet: Outlet<u32> = forged::of(&root.start(mouth));
+        let outflow = outlet.open(&child).await?;
+        assert_eq!(outflow.credit(), 1);
+        let producer = producer.take().expect("it was opened");
+        producer.clone().attach(&other).tell(forged::Grant(100)).await?;
+        mesh.pass(Duration::from_secs(1)).await;
+        assert_eq!(outflow.credit(), 1);
+        producer.tell(forged::Grant(3)).await?;
+        mesh.pass(Duration::from_secs(1)).await;
+        assert_eq!(outflow.credit(), 3);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_producer_asks_for_credit_that_does_not_come() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let mouth = forged::Mouth::default();
+        let items = mouth.items.clone();
+        let outlet: Outlet<u32> = forged::of(&root.start(mouth));
+        let mut outflow = outlet.open(&child).await?;
+        for n in 0..3 {
+            outflow.send(n).await?;
+        }
+        outflow.end().await?;
+        mesh.pass(Duration::from_secs(1)).await;
+        assert_eq!(items.take(), [0, 1, 2]);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_lost_item_is_noticed_though_none_follows() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let (outlet, mut inflow) = root.stream::<u32>(2);
+        let producer = forged::to(&child.start(forged::Mouth::default()), &child);
+        let opened = forged::to::<forged::Open>(&outlet, &child).send(forged::Open { producer });
+        assert_eq!(opened.await?, Ok(2));
+        let pieces = forged::to::<forged::Piece>(&outlet, &child);
+        pieces.tell(forged::Piece::Item { number: 0, item: 5 }).await?;
+        forged::to::<forged::SoFar>(&outlet, &child).send(forged::SoFar(2)).await?;
+        assert_eq!(inflow.next().await, Some(Ok(5)));
+        let broken = InflowError::Broken("number 2 came instead of 1".to_owned());
+        assert_eq!(inflow.next().await, Some(Err(broken)));
+        Ok(())
+    });
+}
+
+#[test]
+fn large_items_that_nobody_takes_hold_their_producer_back() {
+    const BYTES: usize = 256 * 1024;
+    const ITEMS: usize = 400;
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let child = mesh.child(&root).await;
+        let (outlet, mut inflow) = root.stream::<String>(1000);
+        let mut outflow = outlet.open(&child).await?;
+        let sent = Rc::new(Cell::new(0));
+        let counts = sent.clone();
+        let producing = tokio::task::spawn_local(async move {
+            for _ in 0..ITEMS {
+                outflow.send("x".repeat(BYTES)).await.expect("it is taken in the end");
+                counts.set(counts.get() + 1);
+            }
+            outflow.end().await.expect("it is taken over");
+        });
+        mesh.pass(Duration::from_secs(5)).await;
+        let most = (4 + 16 + 20) * 1024 * 1024 / BYTES;
+        assert!((16..most).contains(&sent.get()), "{} items", sent.get());
+        for _ in 0..ITEMS {
+            assert_eq!(
+                inflow.next().await.map(|item| item.map(|item| item.len())),
+                Some(Ok(BYTES))
+            );
+        }
+        assert_eq!(inflow.next().await, None);
+        producing.await?;
+        // One that is dropped while it is full is gone.
+        let (outlet, inflow) = root.stream::<String>(1000);
+        let mut outflow = outlet.open(&child).await?;
+        for _ in 0..24 {
+            outflow.send("x".repeat(BYTES)).await?;
+        }
+        mesh.pass(Duration::from_secs(1)).await;
+        drop(inflow);
+        assert_eq!(outflow.closed().await, actogen::Ended::Stopped(StopReason::Normal));
+        Ok(())
+    });
+}
