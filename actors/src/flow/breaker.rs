@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use actogen_runtime::core::DeadReason;
+use actogen_runtime::core::{ContextId, DeadReason};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -114,17 +114,22 @@ impl Fuse {
 }
 
 impl Under<'_> {
-    fn end<T, M>(mut self, outcome: &Result<T, FlowError<M>>, is_failure: impl FnOnce(&T) -> bool) {
+    fn end<T, M>(
+        mut self,
+        outcome: &Result<T, FlowError<M>>,
+        sender: Option<ContextId>,
+        is_failure: impl FnOnce(&T) -> bool,
+    ) {
         self.fared = match outcome {
             Ok(answer) if is_failure(answer) => Fared::Badly,
             Ok(_) => Fared::Well,
-            Err(error) => fared(error),
+            Err(error) => fared(error, sender),
         };
     }
 }
 
-/// What an error says about the other side.
-fn fared<M>(error: &FlowError<M>) -> Fared {
+/// What an error says about the other side of a sender.
+fn fared<M>(error: &FlowError<M>, sender: Option<ContextId>) -> Fared {
     let FlowError::Send(error) = error else { return Fared::Unknown };
     match error {
         SendError::Failed(_) | SendError::Timeout(_) => Fared::Badly,
@@ -134,6 +139,8 @@ fn fared<M>(error: &FlowError<M>) -> Fared {
             | DeadReason::Refused
             | DeadReason::TooLarge
             | DeadReason::Closed => Fared::Unknown,
+            // No room here.
+            DeadReason::Congested if Some(dead.by) == sender => Fared::Unknown,
             _ => Fared::Badly,
         },
         SendError::Full(_)
@@ -197,7 +204,7 @@ impl<R> Protected<R> {
         match self.fuse.admit() {
             Ok(under) => {
                 let outcome = self.inner.ask(message, within).await;
-                under.end(&outcome, is_failure);
+                under.end(&outcome, self.inner.sender(), is_failure);
                 outcome
             }
             Err(wait) => Err(FlowError::Open(message, wait)),
@@ -251,7 +258,7 @@ impl<M: RemoteMessage, R: Sends<M>> Sends<M> for Protected<R> {
         match self.fuse.admit() {
             Ok(under) => {
                 let outcome = self.inner.tell(message).await;
-                under.end(&outcome, |()| false);
+                under.end(&outcome, self.inner.sender(), |()| false);
                 outcome
             }
             Err(wait) => Err(FlowError::Open(message, wait)),
@@ -262,7 +269,7 @@ impl<M: RemoteMessage, R: Sends<M>> Sends<M> for Protected<R> {
         match self.fuse.admit() {
             Ok(under) => {
                 let outcome = self.inner.try_send(message);
-                under.end(&outcome, |()| false);
+                under.end(&outcome, self.inner.sender(), |()| false);
                 outcome
             }
             Err(wait) => Err(FlowError::Open(message, wait)),
@@ -271,6 +278,10 @@ impl<M: RemoteMessage, R: Sends<M>> Sends<M> for Protected<R> {
 
     fn chance(&self) -> f64 {
         self.inner.chance()
+    }
+
+    fn sender(&self) -> Option<ContextId> {
+        self.inner.sender()
     }
 }
 

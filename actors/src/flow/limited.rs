@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use actogen_runtime::core::ContextId;
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -245,6 +246,10 @@ impl<M: RemoteMessage, R: Sends<M>> Sends<M> for Limited<R> {
 
     fn chance(&self) -> f64 {
         self.inner.chance()
+    }
+
+    fn sender(&self) -> Option<ContextId> {
+        self.inner.sender()
     }
 }
 

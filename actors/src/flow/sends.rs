@@ -2,6 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
+use actogen_runtime::core::ContextId;
+
 use super::FlowError;
 use crate::{
     address::{Reach, Remote, RemoteRecipient},
@@ -31,6 +33,9 @@ pub trait Sends<M: RemoteMessage>: Send + Sync {
 
     /// A number from 0 to 1 out of the context's own randomness, which a simulation repeats.
     fn chance(&self) -> f64;
+
+    /// The context that sends, where there is one.
+    fn sender(&self) -> Option<ContextId>;
 }
 
 fn chance_of(reach: &Reach) -> f64 {
@@ -64,6 +69,10 @@ macro_rules! sends {
 
             fn chance(&self) -> f64 {
                 chance_of(&self.reach)
+            }
+
+            fn sender(&self) -> Option<ContextId> {
+                self.reach.context.as_ref().map(|context| context.id())
             }
         }
     };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actogen::{
-    DeadReason,
+    DeadReason, Limits,
     flow::{Breaker, BreakerState, FlowError},
     prelude::*,
     testing::{self, TestMesh},
@@ -120,6 +120,25 @@ fn the_caller_may_say_which_answers_are_failures() {
             assert_eq!(answer, Err("one".to_owned()));
         }
         assert_eq!(protected.state(), BreakerState::Open);
+        Ok(())
+    });
+}
+
+#[test]
+fn no_room_here_says_nothing_about_the_other_side() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let few = Limits { pending_calls: 1, ..root.limits().clone() };
+        let child = mesh.child_with(&root, |child| child.limits(few)).await;
+        let checker = root.start(Checker).attach(&child);
+        let protected = Breaker::new().in_a_row(1).around(checker.clone());
+        let hangs = tokio::task::spawn_local(async move { checker.send(Check(0)).await });
+        mesh.pass(Duration::from_millis(10)).await;
+        let error = protected.send(Check(7)).await.expect_err("another waits already");
+        let FlowError::Send(error) = error else { panic!("{error:?}") };
+        assert_eq!(error.reason(), Some(DeadReason::Congested), "{error}");
+        assert_eq!(protected.state(), BreakerState::Closed);
+        hangs.abort();
         Ok(())
     });
 }
