@@ -135,6 +135,8 @@ pub use actogen_runtime::{
 #[cfg(feature = "quic")]
 pub use actogen_transport_quic as quic;
 
+#[cfg(feature = "json")]
+pub use crate::publish::Json;
 pub use crate::{
     actor::RemoteActor,
     address::{Remote, RemoteRecipient},
@@ -161,7 +163,7 @@ pub use crate::{
         AckLevel, Confirmed, Consume, Consumer, ConsumerActor, ConsumerStats, Consumption,
         DeadDelivery, Deliveries, Delivery, IgnoredAcks, IntoVerdict, MemoryWindow, MessageId,
         NotSent, Partial, PublishPolicy, PublishStats, Reliable, ReliableError, Remembered,
-        SignedPublish, Verdict, Window, WindowKey,
+        SignedPublish, Text, Verdict, Window, WindowKey,
     },
     send::{Request, Tell},
     send_error::SendError,
@@ -171,7 +173,10 @@ pub use crate::{
         Backoff, ChildEvent, ChildEvents, ChildSpec, ChildState, ChildStatus, OrderError, Restart,
         Strategy, Supervised, Supervision,
     },
-    topics::{Missed, Publish, PublishError, Published, Subscription, TopicError},
+    topics::{
+        Missed, Observation, Observed, ObservedSignature, Publish, PublishError, Published,
+        Subscription, TopicError,
+    },
 };
 #[cfg(feature = "quic")]
 pub use crate::{

@@ -148,6 +148,11 @@ impl Context {
         self.0.family.read().clone()
     }
 
+    /// The context at the other end of the link upwards. Its word of who stands above both may still be on its way.
+    pub fn parent(&self) -> Option<ContextId> {
+        self.0.routes.parent_link().map(|link| link.peer)
+    }
+
     /// The contexts of the subtree below this one that can be reached, in order.
     pub fn descendants(&self) -> Vec<ContextId> {
         self.0.routes.contexts()

@@ -6,9 +6,11 @@
 //! | `authority` | `ca`: a mesh's authority, and identities issued by it |
 //! | `token` | `token` and `join`: becoming a context without being launched |
 //! | `cache` | `cache`: programs that were sent to this machine |
+//! | `bus` | `logger` and `tail`: publishing, and looking on |
 //! | `journal` | `journal`: the files of journaled actors |
 
 mod authority;
+mod bus;
 mod cache;
 mod journal;
 mod token;
@@ -17,15 +19,20 @@ use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+/// The exit status where nobody answers.
+const NO_CONNECTION: u8 = 111;
+/// The exit status where the other side refuses.
+const REJECTED: u8 = 121;
+
 /// What a person does about a mesh of Actogen contexts, beside its programs.
 #[derive(Debug, Parser)]
 #[command(
     name = "actogen",
     version,
-    after_help = "Exit status: 0 done, 1 an error, 2 misused, 111 nobody answers, 121 refused.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
+    after_help = "Exit status: 0 done, 1 an error, 2 misused, 111 nobody answers, 121 refused or rejected, 124 not acknowledged in time.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
 )]
 struct Arguments {
-    /// The folder of the mesh's authority
+    /// The folder of the mesh's authority; for logger and tail, that of this machine's identity
     #[arg(long, value_name = "DIR", env = "ACTOGEN_MESH", global = true)]
     mesh: Option<PathBuf>,
     /// Where a context of the mesh answers
@@ -48,6 +55,10 @@ enum Command {
     /// Programs that other contexts have sent to this machine
     #[command(subcommand)]
     Cache(cache::Command),
+    /// Publish messages under a topic
+    Logger(bus::Logger),
+    /// Show what is published
+    Tail(bus::Tail),
     /// The files of journaled actors, while no process has them open
     #[command(subcommand)]
     Journal(journal::Command),
@@ -79,6 +90,10 @@ fn main() -> ExitCode {
         Command::Token(command) => token::run(command, mesh),
         Command::Join(arguments) => token::join(arguments, connect),
         Command::Cache(command) => cache::run(command),
+        Command::Logger(logger) => {
+            bus::Door::new(mesh, connect).and_then(|door| bus::log(logger, door))
+        }
+        Command::Tail(tail) => bus::Door::new(mesh, connect).and_then(|door| bus::tail(tail, door)),
         Command::Journal(command) => journal::run(command),
     };
     match done {

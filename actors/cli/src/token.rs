@@ -14,12 +14,7 @@ use actogen::{
 };
 use clap::{Args, Subcommand};
 
-use crate::{Failure, authority::Naming, say};
-
-/// The exit status where nobody answers.
-const NO_CONNECTION: u8 = 111;
-/// The exit status where the other side refuses.
-const REJECTED: u8 = 121;
+use crate::{Failure, NO_CONNECTION, REJECTED, authority::Naming, say};
 
 /// The longest text that can be a token, with room for what is around it.
 const MOST_TEXT: u64 = 4096;

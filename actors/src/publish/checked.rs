@@ -21,6 +21,11 @@ pub(crate) struct Checked {
 }
 
 impl Checked {
+    /// The message's id.
+    pub(crate) fn id(&self) -> MessageId {
+        self.id
+    }
+
     pub(super) fn key(&self, from: ContextId) -> Key {
         (from, self.id)
     }

@@ -8,6 +8,7 @@
 //! | `publisher` | the actor that signs, sends again, and takes acknowledgements |
 //! | `reliable`, `outcome` | [`Publish::require`](crate::Publish::require), and what it comes to |
 //! | `checked`, `policy` | what happens to a message first where it comes: its signature is checked, then whether it may be published |
+//! | `text` | messages for whoever has no type of his own |
 //! | `options` | how a consumer takes messages |
 //! | `held`, `window`, `gaps`, `dead` | what a consumer holds, remembers, misses and gives up: pure machines |
 //! | `consume`, `consuming`, `delivery`, `consumer` | [`Context::consume`]: as a stream, a value with verdicts, or an actor |
@@ -34,6 +35,7 @@ mod policy;
 mod publisher;
 mod reliable;
 mod stats;
+mod text;
 mod waiter;
 mod window;
 
@@ -63,8 +65,12 @@ pub use self::{
     policy::PublishPolicy,
     reliable::{Reliable, SignedPublish},
     stats::{ConsumerStats, PublishStats},
+    text::Text,
     window::{MemoryWindow, Remembered, Window, WindowKey},
 };
+
+#[cfg(feature = "json")]
+pub use self::text::Json;
 
 /// Tells a publisher that this context's policy does not let its message through.
 pub(crate) fn reject(

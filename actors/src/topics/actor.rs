@@ -71,6 +71,8 @@ pub(crate) enum Does {
     Publish(Carried),
     /// Who may publish what here, from now on.
     Policy(Option<PublishPolicy>),
+    /// Told when all neighbours have said what they want.
+    Ask(oneshot::Sender<()>),
     /// What was refused here so far.
     Refused(oneshot::Sender<Refused>),
     Subscribe {
@@ -88,6 +90,7 @@ impl std::fmt::Debug for Does {
         f.write_str(match self {
             Self::Publish(_) => "Publish",
             Self::Policy(_) => "Policy",
+            Self::Ask(_) => "Ask",
             Self::Refused(_) => "Refused",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
@@ -101,7 +104,7 @@ type HandOver = Box<dyn Fn(&Arrived) + Send>;
 /// Where a subscription's messages go.
 pub(crate) enum To {
     /// Where somebody takes them out.
-    Inbox { inbox: Weak<Inbox>, tag: u64 },
+    Inbox { inbox: Weak<Inbox>, tag: Option<u64> },
     /// To an actor, until it ends.
     Actor { address: Address, hand_over: HandOver },
     /// To a consumer, which gives verdicts.
@@ -120,6 +123,8 @@ pub(crate) struct Topics {
     gate: Gate,
     /// What neighbours could not be told yet, in order.
     late: BTreeMap<ContextId, VecDeque<Interest>>,
+    /// Those who wait until all neighbours have said what they want.
+    asking: Vec<oneshot::Sender<()>>,
 }
 
 impl Topics {
@@ -132,6 +137,7 @@ impl Topics {
             subscriptions: BTreeMap::new(),
             gate: Gate::default(),
             late: BTreeMap::new(),
+            asking: Vec::new(),
         }
     }
 
@@ -187,10 +193,21 @@ impl Topics {
         self.parent = parent;
         if let Some(parent) = parent {
             self.hub.link_up(parent, news);
+            if !self.asking.is_empty() {
+                self.hub.ask(news);
+            }
         }
     }
 
     fn tell(&mut self, news: News, ctx: &mut ActixContext<Self>) {
+        // A link to a parent stands before its word of who stands above: that it is the parent is known then.
+        let is_coming = self.parent.is_none() && self.cx.parent().is_some();
+        if !is_coming && !self.hub.is_asking() {
+            for asker in self.asking.drain(..) {
+                // Whoever has given up needs no word.
+                let _ = asker.send(());
+            }
+        }
         let was_late = !self.late.is_empty();
         for (neighbour, mut interest) in news {
             let late = self.late.entry(neighbour).or_default();
@@ -276,7 +293,7 @@ impl Topics {
         match self.subscriptions.get(&number) {
             Some(To::Inbox { inbox, tag: wanted }) => {
                 let Some(inbox) = inbox.upgrade() else { return false };
-                if wanted == tag {
+                if wanted.is_none_or(|wanted| wanted == *tag) {
                     inbox.push(arrived());
                 }
             }
@@ -378,6 +395,13 @@ impl Handler<FromHere> for Topics {
         self.catch_up(ctx);
         match does {
             Does::Publish(carried) => self.carry(carried, None, ctx),
+            Does::Ask(done) => {
+                let mut news = News::new();
+                self.asking.retain(|asker| !asker.is_closed());
+                self.asking.push(done);
+                self.hub.ask(&mut news);
+                self.tell(news, ctx);
+            }
             Does::Policy(policy) => self.gate.set_policy(policy),
             Does::Refused(to) => {
                 let _ = to.send(self.gate.refused());

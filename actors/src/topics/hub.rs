@@ -74,6 +74,8 @@ pub(super) struct Hub {
     spoken_to: BTreeSet<ContextId>,
     /// Those who have said something before they were neighbours, and will be asked.
     early: BTreeSet<ContextId>,
+    /// Those that have been asked for all that they want, and have not said it.
+    asked: BTreeSet<ContextId>,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,20 @@ impl Hub {
         }
     }
 
+    /// Asks all neighbours for all that they want.
+    pub(super) fn ask(&mut self, news: &mut News) {
+        for neighbour in self.neighbours() {
+            self.tell_all(neighbour, news);
+            news.entry(neighbour).or_default().asks = true;
+            self.asked.insert(neighbour);
+        }
+    }
+
+    /// Whether one of them has not answered.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
     /// Tells a neighbour all that is wanted here, instead of what was to be said to him.
     pub(super) fn tell_all(&mut self, neighbour: ContextId, news: &mut News) {
         let Some(known) = self.neighbours.get_mut(&neighbour) else { return };
@@ -127,6 +143,7 @@ impl Hub {
 
     pub(super) fn link_down(&mut self, neighbour: ContextId, news: &mut News) {
         let Some(gone) = self.neighbours.remove(&neighbour) else { return };
+        self.asked.remove(&neighbour);
         for pattern in gone.wants {
             self.remove(&pattern, Who::Behind(neighbour), news);
         }
@@ -150,6 +167,7 @@ impl Hub {
         let who = Who::Behind(neighbour);
         let mut gone = interest.unwanted;
         if interest.anew {
+            self.asked.remove(&neighbour);
             gone.extend(known.wants.difference(&interest.wanted).cloned());
         }
         for pattern in gone {
@@ -429,5 +447,25 @@ mod tests {
         assert_eq!(Interest::default().into_parts(1000), []);
         let empty = Interest { anew: true, asks: true, ..Interest::default() };
         assert_eq!(empty.clone().into_parts(1000), [empty]);
+    }
+
+    #[test]
+    fn who_asks_waits_for_each_neighbour_that_stays() {
+        let (mut hub, mut news) = (Hub::default(), News::new());
+        hub.ask(&mut news);
+        assert!(!hub.is_asking() && news.is_empty(), "there is nobody to ask");
+        let [one, two] = [1, 2].map(ContextId);
+        hub.link_up(one, &mut news);
+        hub.link_up(two, &mut news);
+        hub.ask(&mut news);
+        assert!(news.values().all(|word| word.asks) && news.len() == 2);
+        let said =
+            |pattern: &str| Interest { wanted: [pattern.into()].into(), ..Interest::default() };
+        assert!(hub.hear(one, said("a"), &mut news));
+        assert!(hub.is_asking(), "that was said before it was asked");
+        assert!(hub.hear(one, Interest { anew: true, ..said("a") }, &mut news));
+        assert!(hub.is_asking());
+        hub.link_down(two, &mut news);
+        assert!(!hub.is_asking());
     }
 }

@@ -6,6 +6,7 @@
 //! | `pattern` | topics and patterns, and who wants which |
 //! | `hub` | where a message goes from one context: a pure machine |
 //! | `inbox` | what waits for a subscription |
+//! | `observe` | looking at messages of whatever type |
 //! | `gate` | which messages come in: checked signatures, policy |
 //! | `actor` | the actor of each context that drives the hub |
 //!
@@ -22,6 +23,7 @@ mod actor;
 mod gate;
 mod hub;
 mod inbox;
+mod observe;
 mod pattern;
 
 use std::{
@@ -39,7 +41,6 @@ use actogen_runtime::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-pub use self::pattern::TopicError;
 pub(crate) use self::{
     actor::{Carried, Does, To},
     inbox::Arrived,
@@ -50,6 +51,10 @@ use self::{
     gate::Refused,
     inbox::Inbox,
     pattern::check_topic,
+};
+pub use self::{
+    observe::{Observation, Observed, ObservedSignature},
+    pattern::TopicError,
 };
 use crate::{
     actor::RemoteActor,
@@ -199,7 +204,7 @@ impl Context {
         pattern: &str,
     ) -> Result<Subscription<M>, PublishError> {
         let inbox = Arc::<Inbox>::default();
-        let to = To::Inbox { inbox: Arc::downgrade(&inbox), tag: M::TAG.get() };
+        let to = To::Inbox { inbox: Arc::downgrade(&inbox), tag: Some(M::TAG.get()) };
         let number = self.subscribe_to(pattern, to)?;
         Ok(Subscription { context: self.clone(), number, inbox, _message: PhantomData })
     }
@@ -240,6 +245,19 @@ impl Context {
     pub(crate) fn tell_topics(&self, does: Does) -> Result<(), PublishError> {
         let told = self.topics().try_send(FromHere(Here(does)));
         told.map_err(|error| PublishError::Dead(error.to_string()))
+    }
+
+    /// Waits until this context's neighbours have said what they want at this moment. What is published before may find nobody in a context
+    /// that has just come into the mesh.
+    ///
+    /// # Errors
+    /// [`PublishError::Dead`].
+    pub async fn know_subscriptions(&self) -> Result<(), PublishError> {
+        let dead = |text: String| PublishError::Dead(text);
+        let (done, known) = oneshot::channel();
+        let asked = self.topics().tell(FromHere(Here(Does::Ask(done)))).await;
+        asked.map_err(|error| dead(error.to_string()))?;
+        known.await.map_err(|_| dead("the context ends".into()))
     }
 
     /// What this context has refused of what was published.
