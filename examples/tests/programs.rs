@@ -50,6 +50,17 @@ fn watch_says_why_each_actor_is_gone() {
 }
 
 #[test]
+fn a_release_goes_out_when_it_is_signed_and_archived() {
+    assert_eq!(
+        output(env!("CARGO_BIN_EXE_release-train")),
+        "release 1 goes out: processed by [\"archive\", \"signer\"]\n\
+         release 2 stays: {\"signer\": \"it is not tested\"}\n\
+         release 3 waits for [\"archive\"]\n\
+         release 3 goes out: processed by [\"archive\", \"signer\"]\n"
+    );
+}
+
+#[test]
 fn names_find_what_was_registered_and_say_what_is_wrong() {
     assert_lines(
         &output(env!("CARGO_BIN_EXE_names")),
