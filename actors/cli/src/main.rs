@@ -7,12 +7,14 @@
 //! | `token` | `token` and `join`: becoming a context without being launched |
 //! | `cache` | `cache`: programs that were sent to this machine |
 //! | `bus` | `logger` and `tail`: publishing, and looking on |
+//! | `shell` | `completions` and `man` |
 //! | `journal` | `journal`: the files of journaled actors |
 
 mod authority;
 mod bus;
 mod cache;
 mod journal;
+mod shell;
 mod token;
 
 use std::{fmt::Display, io::Write, path::PathBuf, process::ExitCode};
@@ -59,6 +61,10 @@ enum Command {
     Logger(bus::Logger),
     /// Show what is published
     Tail(bus::Tail),
+    /// A script by which a shell completes this command
+    Completions(shell::Completions),
+    /// Write manual pages
+    Man(shell::Man),
     /// The files of journaled actors, while no process has them open
     #[command(subcommand)]
     Journal(journal::Command),
@@ -94,6 +100,8 @@ fn main() -> ExitCode {
             bus::Door::new(mesh, connect).and_then(|door| bus::log(logger, door))
         }
         Command::Tail(tail) => bus::Door::new(mesh, connect).and_then(|door| bus::tail(tail, door)),
+        Command::Completions(arguments) => shell::completions(&arguments),
+        Command::Man(arguments) => shell::man(&arguments),
         Command::Journal(command) => journal::run(command),
     };
     match done {

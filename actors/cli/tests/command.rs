@@ -191,3 +191,21 @@ fn a_context_is_revoked_once_and_never_the_root() {
     assert_eq!(code, 1);
     assert!(err.contains("ca-revoked: line 1 is not"), "{err}");
 }
+
+#[test]
+fn a_shell_completes_and_pages_are_written() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    for shell in ["bash", "zsh", "fish"] {
+        let (code, out, err) = actogen(home, &["completions", shell]);
+        assert!(code == 0 && out.contains("dead-letters"), "{shell}: {err}");
+    }
+    assert_eq!(actogen(home, &["completions", "dos"]).0, 2);
+    let (code, _, err) = actogen(home, &["man", "--out", "man1"]);
+    assert_eq!(code, 0, "{err}");
+    let page = std::fs::read_to_string(home.join("man1/actogen-logger.1")).unwrap();
+    assert!(page.contains("recipients") && page.contains("was never enrolled"), "{page}");
+    std::fs::write(home.join("file"), "").unwrap();
+    let (code, _, err) = actogen(home, &["man", "--out", "file"]);
+    assert!(code == 1 && err.contains("file: "), "{err}");
+}
