@@ -56,6 +56,10 @@ impl Context {
                 self.id()
             )));
         };
+        if let Some(known) = self.0.transport.identity().revocations() {
+            // One that was restored from a backup would revoke under a number that everybody has seen.
+            authority.recover_revocations(&known)?;
+        }
         authority.revoke(context)?;
         self.spread_revocations(&*authority)
     }
@@ -87,6 +91,18 @@ impl Context {
             link.send_own(Some(StreamId::CONTROL), &message);
         }
         self.tell_router(Input::Revoked { contexts });
+        if let Some(authority) = self.authority().filter(|_| from.is_some()) {
+            // Its own list, and newer than what it has. What that list lacks is spread within a second.
+            match authority.recover_revocations(list) {
+                Ok(true) => {
+                    tracing::warn!(context = %self.id(), "the authority has learned of revocations that it had forgotten: was it restored from a backup?");
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(context = %self.id(), "revocations that the authority has forgotten are not kept: {error}");
+                }
+            }
+        }
         Ok(())
     }
 

@@ -141,6 +141,16 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
         Err(IdentityError("this authority gives no tokens out".to_owned()))
     }
 
+    /// Takes over who is on a list of revocations that this authority has signed before, and does not know any more, because it was restored
+    /// from a backup. Whether there was somebody.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when the list is not this authority's, or it could not be stored.
+    fn recover_revocations(&self, list: &[u8]) -> Result<bool, IdentityError> {
+        let _ = list;
+        Ok(false)
+    }
+
     /// Binds names to a context, durably: every certificate that is issued for it from now on carries them. A name that another context
     /// has is bound as `holder` says; a context that is revoked has none any more.
     ///

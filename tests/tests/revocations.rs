@@ -122,3 +122,46 @@ fn only_the_root_revokes_and_it_remembers() {
         Ok(())
     });
 }
+
+/// An authority's folder is restored from a backup that is older than a revocation: the new root learns of it from a child that it takes up
+/// again, and what it revokes itself is in force for those who know the old list.
+#[test]
+fn a_restored_authority_learns_whom_it_has_revoked() {
+    run(async {
+        let folder = tempfile::tempdir()?;
+        let authority = folder.path().join("ca");
+        Mesh::create_authority("revoked.test", &authority)?;
+        Mesh::revoke(&authority, ContextId(2001))?;
+        let backup = std::fs::read(authority.join("ca-revoked"))?;
+        let root =
+            Context::builder().mesh(Mesh::root(&authority)?).listen("127.0.0.1:0").start().await?;
+        let child = issued(&authority, 2010, &root).await?;
+        let known = |context: &Context, ids: &[u64]| {
+            ids.iter().all(|&id| context.is_revoked(ContextId(id)))
+        };
+        for id in [2002, 2003] {
+            root.revoke(ContextId(id))?;
+        }
+        until("the child knows them", || known(&child, &[2001, 2002, 2003])).await;
+        soon("the parting", child.detach()).await?;
+        root.shutdown().await;
+
+        std::fs::write(authority.join("ca-revoked"), backup)?;
+        let root =
+            Context::builder().mesh(Mesh::root(&authority)?).listen("127.0.0.1:0").start().await?;
+        until("it knows what the backup does", || known(&root, &[2001])).await;
+        assert!(!root.is_revoked(ContextId(2003)));
+        // What the command line revokes meanwhile has a number that the child has seen.
+        Mesh::revoke(&authority, ContextId(2004))?;
+        child.attach_to(&root.endpoint().unwrap(), None).await?;
+        until("the root has learned", || known(&root, &[2001, 2002, 2003, 2004])).await;
+        until("and the child", || known(&child, &[2001, 2002, 2003, 2004])).await;
+        let text = std::fs::read_to_string(authority.join("ca-revoked"))?;
+        assert!(["2001", "2002", "2003", "2004"].iter().all(|id| text.contains(id)), "{text}");
+        root.revoke(ContextId(2005))?;
+        until("the child hears of new ones", || child.is_revoked(ContextId(2005))).await;
+        child.shutdown().await;
+        root.shutdown().await;
+        Ok(())
+    });
+}

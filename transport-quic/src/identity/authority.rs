@@ -301,6 +301,30 @@ impl MeshAuthority {
         Ok(is_news)
     }
 
+    /// Takes over who is on a list that this authority has signed and does not know, because its folder is an older backup. Whether there was
+    /// somebody.
+    ///
+    /// # Errors
+    /// [`FolderError`] when it cannot be written down, or the list would be too long.
+    fn absorb_revocations(&self, shown: &Revocations) -> Result<bool, FolderError> {
+        let mut ledger = self.ledger();
+        let refused = |error: super::revocations::Unrevocable| FolderError::Content {
+            path: REVOKED_FILE.into(),
+            why: error.to_string(),
+        };
+        let Some(path) = ledger.folder.clone() else {
+            return ledger.revoked.absorb(shown).map_err(refused);
+        };
+        let folder = Folder(&path);
+        let _lock = folder.lock()?;
+        let mut revoked = read_revoked(&folder)?;
+        let is_news = revoked.absorb(shown).map_err(refused)?;
+        if is_news {
+            folder.replace(REVOKED_FILE, &revoked.to_text())?;
+        }
+        Ok(is_news)
+    }
+
     /// Whose certificates are revoked, as it is on the disk now.
     pub(super) fn revoked(&self) -> Result<Revocations, FolderError> {
         let ledger = self.ledger();
@@ -465,6 +489,11 @@ impl Authority for MeshAuthority {
 
     fn revoke(&self, context: ContextId) -> Result<(), IdentityError> {
         self.revoke_context(context).map(drop).map_err(to_identity)
+    }
+
+    fn recover_revocations(&self, list: &[u8]) -> Result<bool, IdentityError> {
+        let shown = Revocations::verify(list, &self.mesh, &self.roots)?;
+        self.absorb_revocations(&shown).map_err(to_identity)
     }
 
     fn revocations(&self) -> Result<Option<Vec<u8>>, IdentityError> {

@@ -139,11 +139,12 @@ impl Judge {
         if self.revoked.read().unwrap_or_else(PoisonError::into_inner).1 == bytes {
             return Ok(None);
         }
-        let newer = Revocations::verify(bytes, &self.mesh, &self.roots)?;
+        let mut newer = Revocations::verify(bytes, &self.mesh, &self.roots)?;
         let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
         if !newer.is_after(&revoked.0) {
             return Ok(None);
         }
+        newer.keep(&revoked.0);
         let contexts = newer.contexts();
         *revoked = (newer, bytes.to_vec());
         Ok(Some(contexts))

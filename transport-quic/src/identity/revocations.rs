@@ -2,7 +2,8 @@
 //!
 //! On the wire it is the list in postcard (the mesh's name, a number, ids in order) behind the length of its signature and that. The number
 //! alone orders lists: it is as durable as the authority is, and an authority that is made anew has another key. An id stays on the list for
-//! ever, since it is never given out again.
+//! ever, since it is never given out again. An authority whose folder is restored from an older backup learns what it has forgotten from the
+//! first context that shows it a list of its own; and who has taken a list forgets nobody for a later one.
 
 use std::collections::BTreeSet;
 
@@ -69,6 +70,27 @@ impl Revocations {
         self.contexts.insert(context);
         self.number += 1;
         Ok(true)
+    }
+
+    /// Takes over who is on another list of the same authority; whether that is news. The list is after both then, unless the other one holds
+    /// all of it.
+    pub(super) fn absorb(&mut self, other: &Self) -> Result<bool, Unrevocable> {
+        if other.contexts.is_subset(&self.contexts) && other.number <= self.number {
+            return Ok(false);
+        }
+        let all: BTreeSet<_> = self.contexts.union(&other.contexts).copied().collect();
+        if all.len() > MOST {
+            return Err(Unrevocable::Full);
+        }
+        let is_other = all == other.contexts;
+        self.number = self.number.max(other.number) + u64::from(!is_other);
+        self.contexts = all;
+        Ok(true)
+    }
+
+    /// Keeps those who were revoked before and are not on this list, under its number.
+    pub(super) fn keep(&mut self, before: &Self) {
+        self.contexts.extend(&before.contexts);
     }
 
     pub(super) fn contains(&self, context: ContextId) -> bool {
@@ -177,6 +199,25 @@ mod tests {
         assert_eq!(Revocations::from_text(""), Ok(Revocations::default()));
         assert_eq!(Revocations::from_text("7\n"), Err(1));
         assert_eq!(Revocations::from_text("number 2\n7\nx\n"), Err(3));
+    }
+
+    #[test]
+    fn a_list_that_was_restored_learns_what_it_has_forgotten() {
+        let newer = revoked([7, 3, 9]);
+        // All of it is on the newer one: they are the same from now on.
+        let mut restored = revoked([7]);
+        assert_eq!(restored.absorb(&newer), Ok(true));
+        assert_eq!(restored, newer);
+        assert_eq!(restored.absorb(&newer), Ok(false));
+        // It has gone on from an older backup.
+        let mut restored = revoked([7, 20]);
+        assert_eq!(restored.absorb(&newer), Ok(true));
+        assert!(restored.is_after(&newer));
+        assert_eq!(restored.contexts(), [3, 7, 9, 20].map(ContextId));
+        assert_eq!(restored.absorb(&newer), Ok(false));
+        let mut full = revoked(1..=MOST as u64);
+        assert_eq!(full.absorb(&revoked([u64::MAX])), Err(Unrevocable::Full));
+        assert_eq!(full.contexts().len(), MOST);
     }
 
     #[test]
