@@ -28,7 +28,7 @@ use super::{
     mesh::{MeshName, MeshNameError},
     naming::Named,
     node::{JoinKey, NodeIdentity},
-    revocations::Revocations,
+    revocations::{Revocations, Unrevocable},
     tokens::{JoinToken, TokenId, Tokens},
 };
 
@@ -283,22 +283,7 @@ impl MeshAuthority {
     /// # Errors
     /// [`FolderError`] when it cannot be written down, or the context cannot be revoked.
     pub fn revoke_context(&self, context: ContextId) -> Result<bool, FolderError> {
-        let mut ledger = self.ledger();
-        let refused = |error: super::revocations::Unrevocable| FolderError::Content {
-            path: REVOKED_FILE.into(),
-            why: error.to_string(),
-        };
-        let Some(path) = ledger.folder.clone() else {
-            return ledger.revoked.revoke(context).map_err(refused);
-        };
-        let folder = Folder(&path);
-        let _lock = folder.lock()?;
-        let mut revoked = read_revoked(&folder)?;
-        let is_news = revoked.revoke(context).map_err(refused)?;
-        if is_news {
-            folder.replace(REVOKED_FILE, &revoked.to_text())?;
-        }
-        Ok(is_news)
+        self.with_revoked(|revoked| revoked.revoke(context))
     }
 
     /// Takes over who is on a list that this authority has signed and does not know, because its folder is an older backup. Whether there was
@@ -307,18 +292,26 @@ impl MeshAuthority {
     /// # Errors
     /// [`FolderError`] when it cannot be written down, or the list would be too long.
     fn absorb_revocations(&self, shown: &Revocations) -> Result<bool, FolderError> {
-        let mut ledger = self.ledger();
-        let refused = |error: super::revocations::Unrevocable| FolderError::Content {
+        self.with_revoked(|revoked| revoked.absorb(shown))
+    }
+
+    /// Changes the list as it is on the disk now, and writes it down if that is news.
+    fn with_revoked(
+        &self,
+        change: impl FnOnce(&mut Revocations) -> Result<bool, Unrevocable>,
+    ) -> Result<bool, FolderError> {
+        let refused = |error: Unrevocable| FolderError::Content {
             path: REVOKED_FILE.into(),
             why: error.to_string(),
         };
+        let mut ledger = self.ledger();
         let Some(path) = ledger.folder.clone() else {
-            return ledger.revoked.absorb(shown).map_err(refused);
+            return change(&mut ledger.revoked).map_err(refused);
         };
         let folder = Folder(&path);
         let _lock = folder.lock()?;
         let mut revoked = read_revoked(&folder)?;
-        let is_news = revoked.absorb(shown).map_err(refused)?;
+        let is_news = change(&mut revoked).map_err(refused)?;
         if is_news {
             folder.replace(REVOKED_FILE, &revoked.to_text())?;
         }
