@@ -14,7 +14,12 @@ use rustls::{
 };
 use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
-use super::{mesh::MeshName, revocations::Revocations, subject::Subject};
+use super::{
+    judged::{Judged, Standing},
+    mesh::MeshName,
+    revocations::Revocations,
+    subject::Subject,
+};
 
 /// The signatures that an authority may have put on a certificate. Our own authorities use Ed25519; the NIST curves are for
 /// authorities that were made with other tools.
@@ -111,6 +116,7 @@ pub(crate) struct Judge {
     slack: Duration,
     /// With the form in which it came.
     revoked: RwLock<(Revocations, Vec<u8>)>,
+    judged: RwLock<Judged>,
 }
 
 impl Judge {
@@ -122,6 +128,7 @@ impl Judge {
             anchors: roots.anchors(),
             slack,
             revoked: RwLock::default(),
+            judged: RwLock::default(),
         }
     }
 
@@ -172,13 +179,10 @@ impl Judge {
         if certificate.len() > MAX_CERTIFICATE {
             return Err(Refusal::Malformed("it is longer than 8 KiB".to_owned()));
         }
-        let leaf = EndEntityCert::try_from(certificate)
-            .map_err(|error| Refusal::Malformed(error.to_string()))?;
-        let Subject { mesh, context, .. } = Subject::read(&leaf)?;
-        if mesh != self.mesh {
-            return Err(Refusal::Mesh { ours: self.mesh.clone(), theirs: mesh });
-        }
-        self.check_chain(&leaf, now).map_err(|error| self.explain(error))?;
+        let context = match self.passed_before(certificate, now) {
+            Some(context) => context,
+            None => self.look_at(certificate, now)?,
+        };
         if self.is_revoked(context) {
             return Err(Refusal::Revoked { context });
         }
@@ -190,6 +194,35 @@ impl Judge {
         }
     }
 
+    /// Whom a certificate is of that has passed before and is in force still.
+    fn passed_before(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Option<ContextId> {
+        let now = Duration::from_secs(now.as_secs());
+        let judged = self.judged.read().unwrap_or_else(PoisonError::into_inner);
+        let standing = judged.find(certificate)?;
+        standing.is_in_force(now, self.slack).then_some(standing.context)
+    }
+
+    /// Judges what a certificate is by itself, and remembers it if it passes.
+    fn look_at(
+        &self,
+        certificate: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Result<ContextId, Refusal> {
+        let leaf = EndEntityCert::try_from(certificate)
+            .map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let Subject { mesh, context, names } = Subject::read(&leaf)?;
+        if mesh != self.mesh {
+            return Err(Refusal::Mesh { ours: self.mesh.clone(), theirs: mesh });
+        }
+        self.check_chain(&leaf, now).map_err(|error| self.explain(error))?;
+        if let Some(in_force) = super::validity(certificate) {
+            let standing = Standing { context, names, in_force };
+            let mut judged = self.judged.write().unwrap_or_else(PoisonError::into_inner);
+            judged.passed(certificate, standing);
+        }
+        Ok(context)
+    }
+
     /// The names that a certificate of this mesh carries. Whether it is good is [`Self::judge`]'s to say.
     pub(super) fn names_in(
         &self,
@@ -198,6 +231,11 @@ impl Judge {
         if certificate.len() > MAX_CERTIFICATE {
             return Err(Refusal::Malformed("it is longer than 8 KiB".to_owned()));
         }
+        let judged = self.judged.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(standing) = judged.find(certificate) {
+            return Ok(standing.names.clone());
+        }
+        drop(judged);
         let leaf = EndEntityCert::try_from(certificate)
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let Subject { mesh, names, .. } = Subject::read(&leaf)?;
@@ -338,7 +376,35 @@ impl From<Refusal> for rustls::Error {
 
 #[cfg(test)]
 mod tests {
+    use actogen_runtime::transport::Authority;
+
     use super::*;
+
+    #[test]
+    fn a_certificate_that_has_passed_is_held_to_time_revocation_and_context_again() {
+        let authority = super::super::MeshAuthority::generate("a.test").unwrap();
+        let (root, context) = (authority.root_identity(), ContextId(7));
+        let issued = authority.issue(context, &super::super::JoinKey::generate().request());
+        let (judge, its) = (root.judge(), CertificateDer::from(issued.unwrap()));
+        let now = UnixTime::now();
+        let later =
+            |seconds| UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs() + seconds));
+        assert_eq!(judge.judge(&its, Some(context), now), Ok(context));
+        assert_eq!(judge.passed_before(&its, now), Some(context));
+        let other = Refusal::Context { expected: ContextId(8), found: context };
+        assert_eq!(judge.judge(&its, Some(ContextId(8)), now), Err(other));
+        let in_two_days = judge.judge(&its, None, later(2 * 24 * 3600));
+        assert!(matches!(in_two_days, Err(Refusal::Expired { .. })), "{in_two_days:?}");
+        assert_eq!(judge.judge(&its, None, now), Ok(context));
+        let mut changed = its.to_vec();
+        *changed.last_mut().unwrap() ^= 1;
+        let changed = judge.judge(&CertificateDer::from(changed), None, now);
+        assert_eq!(changed, Err(Refusal::Authority { mesh: judge.mesh().clone() }));
+        let mut revoked = Revocations::default();
+        revoked.revoke(context).unwrap();
+        judge.take_revocations(&revoked.sign(judge.mesh(), authority.key())).unwrap();
+        assert_eq!(judge.judge(&its, None, now), Err(Refusal::Revoked { context }));
+    }
 
     #[test]
     fn roots_survive_their_portable_form_and_garbage_is_refused() {

@@ -28,6 +28,7 @@ mod authority;
 mod folder;
 mod issuing;
 mod judge;
+mod judged;
 mod mesh;
 mod names;
 mod naming;
