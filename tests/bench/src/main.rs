@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `options`, `report`, `page` | the command line; what is put out, and drawn |
 //! | `suite`, `rounds` | what can be measured, and how often |
-//! | `local`, `remote`, `relay`, `mixed`, `calls`, `files`, `flood`, `scale`, `groups`, `savina`, `journal` | the suites |
-//! | `workload`, `note` | the work that both do, and its message |
+//! | `local`, `remote`, `relay`, `mixed`, `calls`, `files`, `flood`, `scale`, `groups`, `savina`, `journal`, `publish` | the suites |
+//! | `workload`, `note`, `handled` | the work that both do, its message, and who counts what came of it |
 //! | `ours`, `offspring`, `reference` | who does it: Actogen, and bare quinn |
 //! | `settings`, `statistics`, `allocations` | how it is measured |
 
@@ -15,6 +15,7 @@ mod failure;
 mod files;
 mod flood;
 mod groups;
+mod handled;
 mod journal;
 mod local;
 mod mixed;
@@ -23,6 +24,7 @@ mod offspring;
 mod options;
 mod ours;
 mod page;
+mod publish;
 mod reference;
 mod relay;
 mod remote;

@@ -198,12 +198,17 @@ pub(crate) async fn child_with(
     settings: Settings,
     sizes: Sizes,
 ) -> Result<Child, Failure> {
-    let launch = Launch::local()
+    let launched = context.launch(launch(settings, sizes)).await;
+    launched.map_err(Failure::ours("launching a child"))
+}
+
+/// How a child is launched for these settings.
+pub(crate) fn launch(settings: Settings, sizes: Sizes) -> Launch {
+    Launch::local()
         .env(PLACEMENT, settings.placement.name())
         .env(MTU, settings.mtu.to_string())
         .env(MESSAGE, sizes.message.to_string())
-        .env(MAILBOX, sizes.mailbox.to_string());
-    context.launch(launch).await.map_err(Failure::ours("launching a child"))
+        .env(MAILBOX, sizes.mailbox.to_string())
 }
 
 /// Two contexts in two processes, and an actor in the second.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    calls, failure::Failure, files, flood, groups, journal, local, mixed, relay, remote,
+    calls, failure::Failure, files, flood, groups, journal, local, mixed, publish, relay, remote,
     report::Report, savina, scale, settings::Settings,
 };
 
@@ -22,6 +22,7 @@ pub(crate) const SUITES: &[Suite] = &[
     groups::SUITE,
     savina::SUITE,
     journal::SUITE,
+    publish::SUITE,
 ];
 
 /// Whether more or less of a measure is better.

@@ -1,7 +1,7 @@
 //! Suite `groups`: what a group costs as it grows, with its members spread over ten processes: a message to all of them beside as many messages
 //! without a group, one more that joins, and a context that has to find out who is in it.
 
-mod member;
+mod keeper;
 mod spread;
 
 use crate::{

@@ -1,25 +1,22 @@
 //! The processes over which groups are spread, as seen by the root, which sends.
 
-use std::{cell::Cell, collections::VecDeque, time::Duration};
+use std::{cell::Cell, time::Duration};
 
 use actogen::{Group, prelude::*};
 use futures_util::future::try_join_all;
 
-use super::member::{AllHandled, Announce, Join, Keeper, LookUp, Member, Populate};
+use super::keeper::{Join, Keeper, LookUp, Populate};
 use crate::{
     failure::Failure,
-    note::{Note, SMALL},
+    handled::{self, AllHandled, Announce, Member},
     ours,
     settings::Settings,
     statistics::percentile,
-    workload::{Outcome, Span},
+    workload::Outcome,
 };
 
 /// Processes that have members. One more has none, and looks groups up.
 const PROCESSES: usize = 10;
-
-/// Messages that may be under way to each process: what the lanes of a link hold of small ones many times over, so that none is refused.
-const AHEAD: usize = 1000;
 
 /// How long the last of many that have joined may take to be known.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -91,7 +88,7 @@ impl Spread {
         to: &Spanned,
         lasts: Duration,
     ) -> Result<Outcome, Failure> {
-        self.announce(to, lasts, |note| to.group.broadcast(note)).await
+        self.announce(to, lasts, async |note| Ok(to.group.broadcast(note))).await
     }
 
     /// Sends the same to the same members, one after the other.
@@ -103,50 +100,28 @@ impl Spread {
         to: &Spanned,
         lasts: Duration,
     ) -> Result<Outcome, Failure> {
-        let each = |note: Announce| {
-            to.members.iter().filter(|member| member.try_send(note.clone()).is_ok()).count()
+        let each = async |note: Announce| {
+            let sent = |member: &&Remote<Member>| member.try_send(note.clone()).is_ok();
+            Ok(to.members.iter().filter(sent).count())
         };
         self.announce(to, lasts, each).await
     }
 
-    /// Sends notes to all of a group for a while, by a function that gives to how many a note went, until all have been handled.
     async fn announce(
         &self,
         to: &Spanned,
         lasts: Duration,
-        send: impl Fn(Announce) -> usize,
+        send: impl AsyncFn(Announce) -> Result<usize, Failure>,
     ) -> Result<Outcome, Failure> {
         let members = to.members.len();
-        let in_each = members / PROCESSES;
-        // Half of what may be under way; the other half is handled meanwhile.
-        let batch = (AHEAD / 2).div_ceil(in_each);
-        let work = async {
-            let (span, mut notes) = (Span::of(lasts), 0);
-            let mut under_way = VecDeque::with_capacity(2);
-            while !span.is_over() {
-                for _ in 0..batch {
-                    let posted = send(Announce(Note::new(notes, SMALL)));
-                    Failure::unless_all_came(members as u64, posted as u64)?;
-                    notes += 1;
-                }
-                self.sent.set(self.sent.get() + (batch * in_each) as u64);
-                under_way.push_back(self.all_handled());
-                if under_way.len() == 2 {
-                    let oldest = under_way.pop_front().expect("there are two");
-                    oldest.await?;
-                }
-            }
-            for batch in under_way {
-                batch.await?;
-            }
-            Ok((1e9 / span.rate(notes * members as u64)).into())
-        };
-        ours::within(lasts, work).await
+        let all_handled = |batch| self.all_handled(batch);
+        handled::announce(members, members / PROCESSES, lasts, send, all_handled).await
     }
 
-    /// Resolves when every process has handled all that was sent before; asks at once.
-    fn all_handled(&self) -> impl Future<Output = Result<(), Failure>> + use<> {
-        let sent = self.sent.get();
+    /// Resolves when every process has handled all that was sent before, and so many more; asks at once.
+    fn all_handled(&self, batch: u64) -> impl Future<Output = Result<(), Failure>> + use<> {
+        let sent = self.sent.get() + batch;
+        self.sent.set(sent);
         let asked: Vec<_> =
             self.keepers.iter().map(|keeper| keeper.send(AllHandled(sent))).collect();
         async move { try_join_all(asked).await.map_err(Failure::ours("waiting for members")).map(drop) }

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     frames::{Frames, put},
-    relay,
+    relay, signed,
     work::{Tally, URGENT, Work},
 };
 use crate::{
@@ -160,13 +160,24 @@ async fn bulk(connection: &quinn::Connection, bytes: usize, span: Span) -> Resul
     Ok(rate)
 }
 
-/// Keeps so many requests under way until the time is over, and tells how long each batch of them took to be answered, in nanoseconds.
-/// Answers a second.
 /// One request of [`SMALL`] bytes, and its answer.
 pub(super) async fn echo(connection: &quinn::Connection) -> Result<(), Error> {
     ask(connection, 1, Duration::ZERO, |_| ()).await.map(drop)
 }
 
+/// Signed notes, so many of them unacknowledged at any time.
+pub(super) async fn publish(
+    connection: &quinn::Connection,
+    in_flight: usize,
+    bytes: usize,
+    lasts: Duration,
+) -> Result<f64, Error> {
+    let (writer, reader) = open(connection, Work::Publish).await?;
+    signed::publish(writer, reader, in_flight, bytes, Span::of(lasts)).await
+}
+
+/// Keeps so many requests under way until the time is over, and tells how long each batch of them took to be answered, in nanoseconds.
+/// Answers a second.
 async fn ask(
     connection: &quinn::Connection,
     in_flight: usize,

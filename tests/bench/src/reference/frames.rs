@@ -1,12 +1,12 @@
-//! Notes in a stream of bytes: each in postcard, behind its length (u32, little endian).
+//! Notes in a stream of bytes, and what goes with them: each in postcard, behind its length (u32, little endian).
 
-use crate::note::Note;
+use serde::Serialize;
 
 /// Bytes before each note.
 const PREFIX: usize = 4;
 
 /// Appends a note, encoding it in place.
-pub(super) fn put(buffer: &mut Vec<u8>, note: &Note) {
+pub(super) fn put(buffer: &mut Vec<u8>, note: &impl Serialize) {
     let start = buffer.len();
     buffer.extend_from_slice(&[0; PREFIX]);
     *buffer = postcard::to_extend(note, std::mem::take(buffer)).expect("a vector takes any note");
@@ -71,7 +71,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::note::{MEDIUM, SMALL};
+    use crate::note::{MEDIUM, Note, SMALL};
 
     #[test]
     fn frames_survive_any_cut() {

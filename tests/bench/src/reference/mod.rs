@@ -7,6 +7,7 @@
 //! | `drive` | the process that sends and measures |
 //! | `serve` | the process that receives: this binary with a hidden argument |
 //! | `file` | files |
+//! | `signed` | messages and acknowledgements with signatures |
 //! | `relay` | the same in the middle, between the first and a third |
 
 mod drive;
@@ -15,6 +16,7 @@ mod frames;
 mod quic;
 mod relay;
 mod serve;
+mod signed;
 mod work;
 
 use std::{
@@ -72,6 +74,7 @@ enum Job {
     Relayed { bytes: usize, write: usize },
     BesideBulk { bytes: usize },
     Files { is_relayed: bool, path: PathBuf, to: PathBuf },
+    Publish { in_flight: usize, bytes: usize },
     Launch,
     PathMtu,
 }
@@ -250,6 +253,19 @@ impl Reference {
         self.order(Job::Files { is_relayed, path, to }, lasts).await
     }
 
+    /// Sends signed notes of so many bytes, so many of them unacknowledged at any time, for a while: signed acknowledgements a second.
+    ///
+    /// # Errors
+    /// [`Failure::Reference`].
+    pub(crate) async fn publish(
+        &self,
+        in_flight: usize,
+        bytes: usize,
+        lasts: Duration,
+    ) -> Result<Outcome, Failure> {
+        self.order(Job::Publish { in_flight, bytes }, lasts).await
+    }
+
     /// Starts a process, connects to it, asks once and ends it, again and again: how long each took until it had answered.
     ///
     /// # Errors
@@ -328,6 +344,9 @@ fn thread(
                     let onward = third.as_ref().filter(|_| is_relayed);
                     let onward = onward.map(|third| third.line.as_str());
                     files(&connection, onward, &path, &to, lasts).await
+                }
+                Job::Publish { in_flight, bytes } => {
+                    drive::publish(&connection, in_flight, bytes, lasts).await.map(Outcome::from)
                 }
                 Job::Launch => launch(settings, lasts).await,
                 Job::PathMtu => Ok(f64::from(connection.stats().path.current_mtu).into()),

@@ -17,7 +17,7 @@ use super::{
     frames::{Frames, put},
     quic,
     relay::Onward,
-    runtime,
+    runtime, signed,
     work::{Tally, URGENT, Work},
 };
 use crate::{allocations, note::Note, settings::Placement};
@@ -155,6 +155,13 @@ async fn serve(mut input: Input, mut output: impl AsyncWrite + Unpin) -> Result<
             echo(&mut input, &mut output).await?;
             return Ok(output.shutdown().await?);
         }
+        Some(Work::Publish) => match &mut input {
+            Input::Quic { reader, .. } => {
+                signed::consume(&mut output, reader).await?;
+                return Ok(output.shutdown().await?);
+            }
+            Input::Tcp { .. } => return Err("signing is measured over QUIC only".into()),
+        },
         None => return Err("a stream asks for work that does not exist".into()),
     };
     output.write_all(&tally.to_bytes()).await?;

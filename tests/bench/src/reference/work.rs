@@ -24,6 +24,8 @@ pub(super) enum Work {
     File,
     /// The same, passed on as what [`Self::Relay`] passes on.
     RelayFile,
+    /// Framed notes, signed, each checked and acknowledged with a signature ([`super::signed`]).
+    Publish,
 }
 
 impl Work {
@@ -36,6 +38,7 @@ impl Work {
             Self::Bulk => b'B',
             Self::File => b'F',
             Self::RelayFile => b'P',
+            Self::Publish => b'S',
         }
     }
 
@@ -48,6 +51,7 @@ impl Work {
             Self::Bulk,
             Self::File,
             Self::RelayFile,
+            Self::Publish,
         ];
         all.into_iter().find(|work| work.byte() == byte)
     }
@@ -83,7 +87,15 @@ mod tests {
 
     #[test]
     fn works_and_tallies_survive_the_wire() {
-        for work in [Work::Tell, Work::Echo, Work::Relay, Work::Bulk, Work::File, Work::RelayFile] {
+        for work in [
+            Work::Tell,
+            Work::Echo,
+            Work::Relay,
+            Work::Bulk,
+            Work::File,
+            Work::RelayFile,
+            Work::Publish,
+        ] {
             assert_eq!(Work::from_byte(work.byte()), Some(work));
         }
         assert_eq!(Work::from_byte(0), None);

@@ -1,4 +1,4 @@
-//! A member of groups, and the actor that keeps those of its process.
+//! The actor that keeps the members of groups in its process.
 
 use std::{
     cell::RefCell,
@@ -9,46 +9,11 @@ use std::{
 
 use actogen::{Group, Spawn, prelude::*};
 use futures_util::future::try_join_all;
-use tokio::sync::oneshot;
 
-use crate::{note::Note, workload::Span};
-
-/// A note to all.
-#[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen-bench.Announce")]
-pub(super) struct Announce(pub(super) Note);
-
-/// What the members of a process have handled, all together: one who waits for all of them asks once for each process.
-#[derive(Debug, Default)]
-struct Handled {
-    notes: u64,
-    /// How many somebody waits for.
-    awaited: Vec<(u64, oneshot::Sender<()>)>,
-}
-
-/// Takes notes and does nothing with them.
-#[derive(Debug, RemoteActor)]
-#[remote(name = "actogen-bench.member", messages(Announce))]
-pub(super) struct Member(Rc<RefCell<Handled>>);
-
-impl Actor for Member {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<Announce> for Member {
-    type Result = ();
-
-    fn handle(&mut self, note: Announce, _: &mut Self::Context) {
-        std::hint::black_box(note);
-        let mut handled = self.0.borrow_mut();
-        handled.notes += 1;
-        let notes = handled.notes;
-        for (_, waiter) in handled.awaited.extract_if(.., |(awaited, _)| *awaited <= notes) {
-            // Whoever has given up waiting needs no word.
-            let _ = waiter.send(());
-        }
-    }
-}
+use crate::{
+    handled::{AllHandled, Handled, Member},
+    workload::Span,
+};
 
 /// Asks a keeper for so many members of a group, which it holds from then on.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
@@ -57,11 +22,6 @@ pub(super) struct Populate {
     pub(super) group: String,
     pub(super) members: usize,
 }
-
-/// Answered when so many notes have been handled in this process since it began.
-#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen-bench.AllHandled")]
-pub(super) struct AllHandled(pub(super) u64);
 
 /// Lets an actor join and leave a group that the keeper holds, for a while; gives the nanoseconds that each joining took.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
@@ -86,7 +46,7 @@ pub(super) struct LookUp {
 #[remote(name = "actogen-bench.keeper", messages(Populate, AllHandled, Join, LookUp), spawn = custom)]
 pub(super) struct Keeper {
     context: Context,
-    handled: Rc<RefCell<Handled>>,
+    handled: Handled,
     groups: Rc<RefCell<HashMap<String, Group<Member>>>>,
 }
 
@@ -94,7 +54,7 @@ impl Spawn for Keeper {
     type Args = ();
 
     fn spawn((): (), context: &Context) -> Self {
-        Self { context: context.clone(), handled: Rc::default(), groups: Rc::default() }
+        Self { context: context.clone(), handled: Handled::default(), groups: Rc::default() }
     }
 }
 
@@ -135,14 +95,7 @@ impl Handler<AllHandled> for Keeper {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, AllHandled(awaited): AllHandled, _: &mut Self::Context) -> Self::Result {
-        let mut handled = self.handled.borrow_mut();
-        if handled.notes >= awaited {
-            return Box::pin(async {});
-        }
-        let (waiter, all) = oneshot::channel();
-        handled.awaited.push((awaited, waiter));
-        // The other end lives as long as this actor.
-        Box::pin(async move { drop(all.await) })
+        Box::pin(self.handled.reach(awaited))
     }
 }
 
