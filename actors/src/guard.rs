@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{self, Poll},
+    task::{self, Poll, Waker},
 };
 
 use actix::{Actor, ActorContext, Context as ActixContext, dev::ContextFut};
@@ -32,11 +32,12 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
 pub(crate) struct Guarded<A: RemoteActor> {
     actor: Option<ContextFut<A, ActixContext<A>>>,
     intake: Arc<Intake>,
+    task: Option<Waker>,
 }
 
 impl<A: RemoteActor> Guarded<A> {
     pub(crate) fn new(actor: A, context: ActixContext<A>, intake: Arc<Intake>) -> Self {
-        Self { actor: Some(context.into_future(actor)), intake }
+        Self { actor: Some(context.into_future(actor)), intake, task: None }
     }
 }
 
@@ -50,7 +51,7 @@ where
         let me = &mut *self;
         let Some(actor) = me.actor.as_mut() else { return Poll::Ready(()) };
         // Ends overtake what the actor waits for; its pump, like all its items, is not polled meanwhile, and would not be woken.
-        me.intake.waker.register(cx.waker());
+        me.intake.runs_in(cx.waker(), &mut me.task);
         // A kill is the pump's to do: terminated from out here, the actor would be taken for one that has not started.
         let is_killed = me.intake.is_killed();
         if !is_killed && me.intake.asked_end().is_some() {

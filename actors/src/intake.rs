@@ -15,6 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    task::Waker,
 };
 
 use actogen_runtime::{
@@ -25,7 +26,6 @@ use actogen_runtime::{
     mailbox::{Mailbox, StopReason},
     transport::BoxFuture,
 };
-use futures_util::task::AtomicWaker;
 
 use crate::{
     actor::RemoteActor,
@@ -43,6 +43,17 @@ pub(crate) enum Waiting {
     Values(Box<dyn Run>),
 }
 
+impl Waiting {
+    /// Whether it is more than one message.
+    #[inline]
+    pub(crate) fn is_run(&self) -> bool {
+        match self {
+            Self::Batch(batch) => batch.len() > 1,
+            Self::Values(run) => run.len() > 1,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Vec<Waiting>,
@@ -53,9 +64,20 @@ struct Queue {
     closed: bool,
     /// The pump has found the queue empty and sleeps.
     idle: bool,
+    /// A run that is empty, for the value that comes next if it is of its type: most actors get more of what they got last.
+    spare: Option<Box<dyn Run>>,
+    /// Of the task that the actor runs in, from its first poll on. It is cloned for each wake and stays: to register it with each poll, as
+    /// wakers usually are, costs more than a small message does.
+    waker: Option<Waker>,
 }
 
 impl Queue {
+    /// Whom to wake because something waits now: the pump, if it sleeps.
+    #[inline]
+    fn sleeper(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.idle, false) { self.waker.clone() } else { None }
+    }
+
     /// Adds a value to the run that waits last, if that is of its type and has room, or begins another.
     #[inline]
     fn put<M: RemoteMessage>(&mut self, message: M, reply: Option<Handle>) {
@@ -68,10 +90,19 @@ impl Queue {
         };
         let run = match last {
             Some(run) if run.takes(reply) => return run.put(message, reply),
-            Some(run) => run.followed_by(message, reply),
-            None => Values::begin(message, reply),
+            Some(run) => Box::new(run.followed_by(message, reply)),
+            None => {
+                let spare: Option<Box<dyn Any>> = self.spare.take().map(|spare| spare as _);
+                match spare.map(<Box<dyn Any>>::downcast::<Values<M>>) {
+                    Some(Ok(mut run)) => {
+                        run.begin_again(message, reply);
+                        run
+                    }
+                    Some(Err(_)) | None => Box::new(Values::begin(message, reply)),
+                }
+            }
         };
-        self.waiting.push(Waiting::Values(Box::new(run)));
+        self.waiting.push(Waiting::Values(run));
     }
 }
 
@@ -144,7 +175,6 @@ fn add(messages: &AtomicU32, bytes: &AtomicUsize, load: Load) {
 /// One actor's intake.
 pub(crate) struct Intake {
     queue: Brief<Queue>,
-    pub(crate) waker: AtomicWaker,
     context: actogen_runtime::Context,
     /// The actor's declared name; a reference to it is half as large.
     name: &'static &'static str,
@@ -171,7 +201,6 @@ impl Intake {
     pub(crate) fn new<A: RemoteActor>(context: actogen_runtime::Context) -> Arc<Self> {
         Arc::new(Self {
             queue: Brief::default(),
-            waker: AtomicWaker::new(),
             context,
             name: &A::NAME,
             handle: AtomicU64::new(0),
@@ -203,9 +232,45 @@ impl Intake {
         &self.context
     }
 
-    /// Moves all that waits into `taken`, which is empty; false when there is nothing, and the next push wakes the pump.
-    pub(crate) fn take(&self, taken: &mut VecDeque<Waiting>) -> bool {
+    /// Notes which task the actor runs in, if that is another than `known` says: the same one nearly always.
+    #[inline]
+    pub(crate) fn runs_in(&self, task: &Waker, known: &mut Option<Waker>) {
+        if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
+            self.runs_elsewhere(task, known);
+        }
+    }
+
+    #[cold]
+    fn runs_elsewhere(&self, task: &Waker, known: &mut Option<Waker>) {
+        *known = Some(task.clone());
+        let former = self.queue.lock().waker.replace(task.clone());
+        // Not under the lock: it may be the last of its task.
+        drop(former);
+    }
+
+    /// Has the actor polled, whatever it waits for. Before its first poll that comes anyway.
+    fn wake(&self) {
+        let waker = {
+            let mut queue = self.queue.lock();
+            queue.idle = false;
+            queue.waker.clone()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Moves all that waits into `taken`, which is empty; false when there is nothing, and the next push wakes the pump. `spare` is a run
+    /// that the pump has emptied.
+    pub(crate) fn take(
+        &self,
+        taken: &mut VecDeque<Waiting>,
+        spare: &mut Option<Box<dyn Run>>,
+    ) -> bool {
         let mut queue = self.queue.lock();
+        if spare.is_some() {
+            std::mem::swap(&mut queue.spare, spare);
+        }
         if queue.waiting.is_empty() {
             queue.idle = true;
             return false;
@@ -238,10 +303,10 @@ impl Intake {
         queue.sent += 1;
         // Before the pump can see it: it gives its room back.
         self.held.accept(Load { messages: 1, bytes: Values::<M>::CHARGE });
-        let wake = std::mem::replace(&mut queue.idle, false);
+        let sleeper = queue.sleeper();
         drop(queue);
-        if wake {
-            self.waker.wake();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
         Put::Posted
     }
@@ -306,12 +371,16 @@ impl Intake {
     ///
     /// Not so where the mailbox [outlives](outliving) it.
     pub(crate) fn close(&self, left: &mut VecDeque<Waiting>, fallback: StopReason) {
+        // The task ends, and addresses may keep the intake for long.
+        let task = self.queue.lock().waker.take();
+        drop(task);
         if self.outlives(left, &fallback) {
             return;
         }
         let waiting = {
             let mut queue = self.queue.lock();
             queue.closed = true;
+            queue.spare = None;
             std::mem::take(&mut queue.waiting)
         };
         let reason = self.rare().reason.lock().get_or_insert(fallback).clone();
@@ -367,8 +436,7 @@ impl Mailbox for Intake {
             return;
         }
         self.ask_to_end(reason);
-        self.queue.lock().idle = false;
-        self.waker.wake();
+        self.wake();
     }
 }
 
@@ -396,10 +464,10 @@ impl Intake {
         queue.waiting.extend(taken.map(Waiting::Batch));
         // Before the pump can see them: it gives their room back.
         self.held.accept(accepted);
-        let wake = !queue.waiting.is_empty() && std::mem::replace(&mut queue.idle, false);
+        let sleeper = if queue.waiting.is_empty() { None } else { queue.sleeper() };
         drop(queue);
-        if wake {
-            self.waker.wake();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
         }
         if let Some(rest) = rest {
             let text = format!("the actor `{}` holds as many messages as it may", self.name);

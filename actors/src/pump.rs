@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::{self, Poll},
+    task::{self, Poll, Waker},
 };
 
 use actix::{
@@ -22,16 +22,20 @@ use crate::{
     in_flight::InFlight,
     intake::{Intake, Waiting},
     turn::{End, Envelope, Turn},
+    values::Run,
 };
 
 /// The pump of one bound actor.
 pub(crate) struct Pump<A: RemoteActor> {
     intake: Arc<Intake>,
     taken: VecDeque<Waiting>,
+    /// A run that has been emptied, on its way back.
+    spare: Option<Box<dyn Run>>,
     /// Made with the first rest: the quantum is over, and the local task that marks the rest has not run yet.
     resting: Option<Rc<Cell<bool>>>,
     in_flight: InFlight<A>,
     address: WeakAddr<A>,
+    task: Option<Waker>,
 }
 
 impl<A: RemoteActor> Unpin for Pump<A> {}
@@ -41,9 +45,11 @@ impl<A: RemoteActor> Pump<A> {
         Self {
             intake,
             taken: VecDeque::new(),
+            spare: None,
             resting: None,
             in_flight: InFlight::default(),
             address,
+            task: None,
         }
     }
 
@@ -54,21 +60,29 @@ impl<A: RemoteActor> Pump<A> {
         ctx: &mut ActixContext<A>,
         task: &mut task::Context<'_>,
     ) -> Option<String> {
-        if self.taken.is_empty() && !self.intake.take(&mut self.taken) {
+        if self.taken.is_empty() && !self.intake.take(&mut self.taken, &mut self.spare) {
             return None;
         }
-        let mut turn = Turn::new(ctx, &self.intake, &mut self.in_flight)?;
+        let is_long = self.taken.len() > 1 || self.taken.front().is_some_and(Waiting::is_run);
+        let mut turn = Turn::new(ctx, &self.intake, &mut self.in_flight, is_long)?;
         while !turn.has_ended() {
             let Some(waiting) = self.taken.front_mut() else {
                 turn.release();
-                if self.intake.take(&mut self.taken) {
+                if self.intake.take(&mut self.taken, &mut self.spare) {
+                    turn.is_timed();
                     continue;
                 }
                 break;
             };
             match Envelope::of(waiting) {
                 Some(mut envelope) => actor.dispatch(&mut envelope, &mut turn),
-                None => drop(self.taken.pop_front()),
+                None => {
+                    if let Some(Waiting::Values(run)) = self.taken.pop_front()
+                        && run.is_short()
+                    {
+                        self.spare = Some(run);
+                    }
+                }
             }
         }
         match turn.end() {
@@ -110,7 +124,7 @@ impl<A: RemoteActor> ActorFuture<A> for Pump<A> {
         if ctx.waiting() {
             return Poll::Pending;
         }
-        me.intake.waker.register(task.waker());
+        me.intake.runs_in(task.waker(), &mut me.task);
         if me.intake.end_asked.load(Ordering::Acquire) {
             match me.intake.asked_end() {
                 Some(StopReason::Killed) => ctx.terminate(),

@@ -102,10 +102,12 @@ pub struct Turn<'a, A: RemoteActor> {
     ctx: &'a mut ActixContext<A>,
     intake: &'a Intake,
     in_flight: &'a mut InFlight<A>,
-    scope: DecodingScope,
+    /// Made for the first message that has to be decoded.
+    scope: Option<DecodingScope>,
     handle: Handle,
     current: Current,
-    begun: Instant,
+    /// `None` while it is of one message: to read the clock costs as much as a small one does.
+    begun: Option<Instant>,
     handled: usize,
     /// Given back to the mailbox from time to time: each time costs more than a small message does.
     gone: Load,
@@ -126,27 +128,33 @@ pub(crate) enum End {
 }
 
 impl<'a, A: RemoteActor> Turn<'a, A> {
-    /// A turn; `None` if the intake is not bound yet.
+    /// A turn, of more than one message if it `is_long`; `None` if the intake is not bound yet.
     pub(crate) fn new(
         ctx: &'a mut ActixContext<A>,
         intake: &'a Intake,
         in_flight: &'a mut InFlight<A>,
+        is_long: bool,
     ) -> Option<Self> {
         let context = intake.context();
         let origin = Origin::own(context.id());
         Some(Self {
             handle: intake.handle()?,
             current: Current { tag: 0, origin, charge: 0, reply: None, is_open: false },
-            begun: Instant::now(),
+            begun: is_long.then(Instant::now),
             handled: 0,
             gone: Load::default(),
             delivered: 0,
             end: in_flight.is_full().then_some(End::Held),
-            scope: DecodingScope::of(context),
+            scope: None,
             ctx,
             intake,
             in_flight,
         })
+    }
+
+    /// More has come: from now on its time counts, if it has not before.
+    pub(crate) fn is_timed(&mut self) {
+        self.begun.get_or_insert_with(Instant::now);
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -184,7 +192,8 @@ impl<'a, A: RemoteActor> Turn<'a, A> {
         let handled = self.handled;
         if handled.is_multiple_of(16) || (handled < 16 && handled.is_power_of_two()) {
             self.release();
-            if handled >= QUANTUM || self.begun.elapsed() > QUANTUM_TIME {
+            let is_late = self.begun.is_some_and(|begun| begun.elapsed() > QUANTUM_TIME);
+            if handled >= QUANTUM || is_late {
                 self.end = Some(End::Quantum);
                 return false;
             }
@@ -374,7 +383,9 @@ fn handle<A, M, H>(
             turn.end = Some(End::Panic(text));
             return;
         }
-        turn.scope.stop_decoding();
+        if let Some(scope) = &turn.scope {
+            scope.stop_decoding();
+        }
         let text = format!("`deserialize` of `{}` panicked: {text}", M::NAME);
         turn.refuse(DeadReason::Malformed, text);
         if !turn.goes_on() {
@@ -403,6 +414,7 @@ fn handle_batch<A: RemoteActor, M: RemoteMessage>(
             let decoded = match codec {
                 Some(codec) => turn
                     .scope
+                    .get_or_insert_with(|| DecodingScope::of(turn.intake.context()))
                     .decode(|| M::decode_unguarded(codec, body))
                     .map_err(|error| format!("the body is no `{}`: {error}", M::NAME)),
                 None => Err(format!("this build has no codec {number}")),

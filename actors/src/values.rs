@@ -12,6 +12,9 @@ use crate::message::RemoteMessage;
 /// The most bytes of one run.
 const RUN_BYTES: usize = 16 * 1024;
 
+/// The messages that a run has room for at first.
+const FEW: usize = 4;
+
 /// What is known of the next message of a run beside its type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Next {
@@ -31,6 +34,9 @@ pub(crate) trait Run: Any + Send {
 
     /// Drops the next one.
     fn drop_next(&mut self);
+
+    /// Whether it has room for few messages only, so that it may be kept when it is empty.
+    fn is_short(&self) -> bool;
 }
 
 impl std::fmt::Debug for dyn Run {
@@ -47,6 +53,8 @@ pub(crate) struct Values<M> {
     filling: Vec<Cell<M>>,
     /// The handle for the answer to each, if they are requests.
     replies: VecDeque<Handle>,
+    /// How many it has room for at once, filling.
+    room: usize,
 }
 
 impl<M: RemoteMessage> Values<M> {
@@ -61,18 +69,26 @@ impl<M: RemoteMessage> Values<M> {
 
     /// A run that begins with this message. It is short: most are.
     pub(crate) fn begin(message: M, reply: Option<Handle>) -> Self {
-        Self::with_room(4, message, reply)
+        Self::with_room(FEW, message, reply)
     }
 
     /// A run to follow this one, which is full.
     pub(crate) fn followed_by(&self, message: M, reply: Option<Handle>) -> Self {
-        // One without a size has room without end.
-        Self::with_room(self.filling.capacity().saturating_mul(2), message, reply)
+        Self::with_room(self.room.saturating_mul(2), message, reply)
+    }
+
+    /// Lets a run that is empty begin anew with this message.
+    pub(crate) fn begin_again(&mut self, message: M, reply: Option<Handle>) {
+        if self.filling.capacity() == 0 {
+            self.filling.reserve_exact(self.room);
+        }
+        self.put(message, reply);
     }
 
     fn with_room(messages: usize, message: M, reply: Option<Handle>) -> Self {
-        let filling = Vec::with_capacity(messages.min(Self::MOST));
-        let mut run = Self { draining: Vec::new().into_iter(), filling, replies: VecDeque::new() };
+        let room = messages.min(Self::MOST);
+        let (draining, filling) = (Vec::new().into_iter(), Vec::with_capacity(room));
+        let mut run = Self { draining, filling, replies: VecDeque::new(), room };
         run.put(message, reply);
         run
     }
@@ -122,6 +138,10 @@ impl<M: RemoteMessage> Run for Values<M> {
         self.take_reply();
         self.take();
     }
+
+    fn is_short(&self) -> bool {
+        self.room <= FEW && self.replies.capacity() <= FEW
+    }
 }
 
 #[cfg(test)]
@@ -166,6 +186,17 @@ mod tests {
         }
         assert_eq!(taken, put);
         assert!(run.next().is_none());
+    }
+
+    #[test]
+    fn a_short_run_that_is_empty_begins_again() {
+        let mut run = Values::begin(Number(0), None);
+        assert_eq!(taken_of(&mut run), Some(Number(0)));
+        assert!(run.is_short() && !run.followed_by(Number(1), None).is_short());
+        run.begin_again(Number(2), Some(Handle(4001)));
+        assert!(run.takes(Some(Handle(4002))) && !run.takes(None));
+        assert_eq!((run.take_reply(), taken_of(&mut run)), (Some(Handle(4001)), Some(Number(2))));
+        assert_eq!(run.len(), 0);
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Intake {
         }
         self.ask_to_end(StopReason::Killed);
         drop(kept);
-        self.waker.wake();
+        self.wake();
     }
 
     /// The mailbox outlives nobody any more: it ends now if it is vacant, for the reason of the last life's end, and with its actor
