@@ -137,6 +137,13 @@ pub use actogen_transport_quic as quic;
 
 #[cfg(feature = "json")]
 pub use crate::publish::Json;
+/// What a recorder's store is asked: for those who write one. [`actogen-journal`](https://docs.rs/actogen-journal) has one.
+pub mod archive {
+    pub use crate::publish::{
+        Archive, MOST_EARLY, PagedRecord, ReadPage, ReplayAsk, ReplayCursor, ReplayMark,
+        ReplayPage, ReplayStart,
+    };
+}
 pub use crate::{
     actor::RemoteActor,
     address::{Remote, RemoteRecipient},
@@ -162,8 +169,9 @@ pub use crate::{
     publish::{
         AckLevel, Confirmed, Consume, Consumer, ConsumerActor, ConsumerStats, Consumption,
         DeadDelivery, Deliveries, Delivery, IgnoredAcks, IntoVerdict, MemoryWindow, MessageId,
-        NotSent, Partial, PublishPolicy, PublishStats, Reliable, ReliableError, Remembered,
-        SignedPublish, Text, Verdict, Window, WindowKey,
+        NotSent, Partial, PublishPolicy, PublishStats, Record, Recorded, RecorderAt, Recording,
+        Reliable, ReliableError, Remembered, Replay, ReplayError, ReplayRange, ReplayRefusal,
+        Replayed, Replays, Sequence, SignedPublish, Text, Verdict, Window, WindowKey,
     },
     send::{Request, Tell},
     send_error::SendError,

@@ -3,6 +3,8 @@
 //! The same key signs announcements of routes, so a claim carries a label of its own, and each part of it its length: no claim of one
 //! purpose, signer or content can stand for another.
 
+use std::time::SystemTime;
+
 use actogen_core::ContextId;
 
 use crate::{context::Context, transport::IdentityError};
@@ -54,10 +56,36 @@ impl Context {
         claim: &[u8],
         signature: &[u8],
     ) -> Result<Vec<String>, IdentityError> {
-        let identity = self.0.transport.identity();
         let bytes = signed_bytes(domain, signer, claim);
-        identity.verify(signer, certificate, &bytes, signature)?;
-        let names = identity.names_in(certificate)?;
+        self.0.transport.identity().verify(signer, certificate, &bytes, signature)?;
+        self.checked_names(signer, certificate)
+    }
+
+    /// As [`Self::verify_claim`], for a claim that was signed and kept: the certificate must have been in force at this time. Who says the time
+    /// is believed in that; revocations count as they are known now.
+    ///
+    /// # Errors
+    /// As [`Self::verify_claim`].
+    pub fn verify_claim_at(
+        &self,
+        domain: &'static str,
+        signer: ContextId,
+        certificate: &[u8],
+        claim: &[u8],
+        signature: &[u8],
+        at: SystemTime,
+    ) -> Result<Vec<String>, IdentityError> {
+        let bytes = signed_bytes(domain, signer, claim);
+        self.0.transport.identity().verify_at(signer, certificate, &bytes, signature, at)?;
+        self.checked_names(signer, certificate)
+    }
+
+    fn checked_names(
+        &self,
+        signer: ContextId,
+        certificate: &[u8],
+    ) -> Result<Vec<String>, IdentityError> {
+        let names = self.0.transport.identity().names_in(certificate)?;
         if let Some(authority) = self.authority() {
             crate::who_has::check_names(&*authority, signer, &names)?;
         }

@@ -82,6 +82,23 @@ pub trait Identity: fmt::Debug + Send + Sync + 'static {
         claim: &[u8],
         signature: &[u8],
     ) -> Result<(), IdentityError>;
+
+    /// As [`Self::verify`], for a certificate that was in force at this time: for what was signed and kept. Revocations count as they are known
+    /// now. Where certificates do not expire it is the same.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    fn verify_at(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        claim: &[u8],
+        signature: &[u8],
+        at: std::time::SystemTime,
+    ) -> Result<(), IdentityError> {
+        let _ = at;
+        self.verify(context, certificate, claim, signature)
+    }
 }
 
 /// Why an identity, a certificate or a signature was not accepted.

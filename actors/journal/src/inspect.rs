@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::ActorId,
     packed::Packed,
+    recorder::{KeptRow, PlaceRow},
     rows::{self, Attempt, Dead, Delta, Meta, Past, Peer, Reading, Reply, Seen, State},
     store::{Batch, Store, StoreError, Table, each_row, scan_prefix},
 };
@@ -292,6 +293,8 @@ fn checked(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::Dead => rows::opened::<Dead>(what, value).map(drop),
         Table::History => rows::opened::<Past>(what, value).map(drop),
         Table::Peer => rows::opened::<Peer>(what, value).map(drop),
+        Table::Record => rows::opened::<KeptRow>(what, value).map(drop),
+        Table::Sequence => rows::opened::<PlaceRow>(what, value).map(drop),
         Table::Pair | Table::Epoch if value.len() == 8 => Ok(()),
         Table::Pair | Table::Epoch => {
             let what = format!("{what}: {} bytes are no number", value.len());

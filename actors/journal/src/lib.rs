@@ -53,6 +53,7 @@
 //! | `writer` | one commit for all that has come meanwhile |
 //! | [`store`] | where turns are made durable |
 //! | `rows` | what is stored |
+//! | [`Recorder`] | keeping what is published, for consumers that were away |
 //! | [`inspect`] | looking into a store that no journal has open |
 //!
 //! # Features
@@ -73,6 +74,7 @@ pub mod inspect;
 mod journal;
 mod keeper;
 mod packed;
+mod recorder;
 mod rows;
 mod settings;
 mod shards;
@@ -93,6 +95,7 @@ pub use crate::{
     events::JournalEvent,
     id::{ActorId, Journaled, NAME_BYTES, NODE_BYTES, NameError, NodeName, Place},
     journal::{Journal, JournalBuilder, OpenError},
+    recorder::{Keep as KeepRecords, Recorder, RecorderBuilder, RecorderError, RecorderStats},
     settings::Poison,
     shards::{ShardMap, Shards},
     turn::{TimerId, Turn},

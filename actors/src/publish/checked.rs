@@ -1,8 +1,10 @@
 //! The first thing that happens to a signed message where somebody wants it: signature, certificate and revocation are checked.
 
+use std::time::SystemTime;
+
 use actogen_runtime::core::ContextId;
 
-use super::message::{self, AckLevel, DOMAIN, Key, MessageHash, MessageId, Signed};
+use super::message::{self, AckLevel, DOMAIN, Key, MessageHash, MessageId, Sequence, Signed};
 use crate::{context::Context, topics::Carried};
 
 /// A signed message that holds: what of its signed part is still of use.
@@ -24,6 +26,11 @@ impl Checked {
     /// The message's id.
     pub(crate) fn id(&self) -> MessageId {
         self.id
+    }
+
+    /// Its place among its publisher's messages.
+    pub(crate) fn place(&self) -> Sequence {
+        Sequence { series: self.series, number: self.sequence }
     }
 
     pub(super) fn key(&self, from: ContextId) -> Key {
@@ -55,8 +62,13 @@ pub(crate) enum Unfit {
     Revoked,
 }
 
-/// Checks a signed message.
-pub(crate) fn check(cx: &Context, carried: &Carried, signed: &Signed) -> Result<Checked, Unfit> {
+/// Checks a signed message: one that comes now, or one that was kept since a time, when its certificate must have been in force.
+pub(crate) fn check(
+    cx: &Context,
+    carried: &Carried,
+    signed: &Signed,
+    at: Option<SystemTime>,
+) -> Result<Checked, Unfit> {
     if !signed.is_bounded() {
         return Err(Unfit::Oversize);
     }
@@ -64,8 +76,11 @@ pub(crate) fn check(cx: &Context, carried: &Carried, signed: &Signed) -> Result<
         return Err(Unfit::Revoked);
     }
     let hash = message::hash(carried, signed);
-    let judged =
-        cx.verify_claim(DOMAIN, carried.from, &signed.certificate, &hash, &signed.signature);
+    let (certificate, signature) = (&signed.certificate, &signed.signature);
+    let judged = match at {
+        None => cx.verify_claim(DOMAIN, carried.from, certificate, &hash, signature),
+        Some(at) => cx.verify_claim_at(DOMAIN, carried.from, certificate, &hash, signature, at),
+    };
     let publisher_names = judged.map_err(|_| Unfit::Forged)?;
     let own = if signed.required.is_empty() { Vec::new() } else { cx.own_names() };
     let owed_by = own.into_iter().filter(|name| signed.required.contains(name)).collect();

@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 use super::{
     consuming::{Consuming, Consumption, acknowledge},
     held::{Settled, Taken},
-    message::MessageId,
+    message::{MessageId, Sequence},
 };
 use crate::{RemoteMessage, topics::decode};
 
@@ -54,6 +54,7 @@ impl<M: RemoteMessage> Deliveries<M> {
             Ok(message) => Some(Delivery {
                 id: arrived.signed.as_ref().map(|signed| signed.id),
                 hash: arrived.signed.as_ref().map(|signed| signed.hash),
+                sequence: arrived.signed.as_ref().map(|signed| signed.place()),
                 is_awaited: arrived.signed.as_ref().is_some_and(|it| !it.owed_by.is_empty()),
                 topic: arrived.topic,
                 from: arrived.from,
@@ -136,6 +137,7 @@ pub struct Delivery<M> {
     from: ContextId,
     id: Option<MessageId>,
     hash: Option<[u8; 32]>,
+    sequence: Option<Sequence>,
     is_awaited: bool,
     attempt: u32,
     /// There until it is taken out.
@@ -203,6 +205,11 @@ impl<M> Delivery<M> {
     /// The hash that its publisher has signed, if it is signed: it is what acknowledgements are about.
     pub fn hash(&self) -> Option<[u8; 32]> {
         self.hash
+    }
+
+    /// Its place among its publisher's messages, if it is signed.
+    pub fn sequence(&self) -> Option<Sequence> {
+        self.sequence
     }
 
     /// Whether its publisher waits for an acknowledgement of this context.

@@ -58,6 +58,16 @@ impl fmt::Debug for MessageId {
     }
 }
 
+/// A message's place among those that its publisher has signed under its topic. A publisher begins a new series, from 1, with each of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sequence {
+    /// The series: drawn by chance.
+    pub series: u64,
+    /// The number in it, from 1.
+    pub number: u64,
+}
+
 /// How far a recipient has come with a message when it acknowledges it. A higher level includes the lower ones.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

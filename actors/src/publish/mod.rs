@@ -8,6 +8,7 @@
 //! | `publisher` | the actor that signs, sends again, and takes acknowledgements |
 //! | `reliable`, `outcome` | [`Publish::require`](crate::Publish::require), and what it comes to |
 //! | `checked`, `policy` | what happens to a message first where it comes: its signature is checked, then whether it may be published |
+//! | `record`, `replay` | taking messages as they are, for a recorder that keeps them; and having them from it again |
 //! | `text` | messages for whoever has no type of his own |
 //! | `options` | how a consumer takes messages |
 //! | `held`, `window`, `gaps`, `dead` | what a consumer holds, remembers, misses and gives up: pure machines |
@@ -33,7 +34,9 @@ mod options;
 mod outcome;
 mod policy;
 mod publisher;
+mod record;
 mod reliable;
+mod replay;
 mod stats;
 mod text;
 mod waiter;
@@ -60,10 +63,16 @@ pub use self::{
     consuming::Consumption,
     dead::DeadDelivery,
     delivery::{Deliveries, Delivery},
-    message::{AckLevel, MessageId},
+    message::{AckLevel, MessageId, Sequence},
     outcome::{Confirmed, IgnoredAcks, NotSent, Partial, ReliableError},
     policy::PublishPolicy,
+    record::{Record, Recorded, Recording},
     reliable::{Reliable, SignedPublish},
+    replay::{
+        Archive, MOST_EARLY, PagedRecord, ReadPage, RecorderAt, Replay, ReplayAsk, ReplayCursor,
+        ReplayError, ReplayMark, ReplayPage, ReplayRange, ReplayRefusal, ReplayStart, Replayed,
+        Replays,
+    },
     stats::{ConsumerStats, PublishStats},
     text::Text,
     window::{MemoryWindow, Remembered, Window, WindowKey},

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, WrapFuture};
@@ -25,7 +25,7 @@ use crate::{
     address::Remote,
     context::Context,
     directory::Here,
-    publish::{Checked, Feeder, PublishPolicy, Signed},
+    publish::{Checked, Feeder, PublishPolicy, Recorded, Signed},
 };
 
 /// How soon a word is said again that found no room.
@@ -75,6 +75,11 @@ pub(crate) enum Does {
     Ask(oneshot::Sender<()>),
     /// What was refused here so far.
     Refused(oneshot::Sender<Refused>),
+    /// Whether what a recorder took at these times may come in.
+    Admit {
+        recorded: Vec<(Carried, SystemTime)>,
+        to: oneshot::Sender<Vec<Option<RecordedSignature>>>,
+    },
     Subscribe {
         number: u64,
         pattern: String,
@@ -92,11 +97,15 @@ impl std::fmt::Debug for Does {
             Self::Policy(_) => "Policy",
             Self::Ask(_) => "Ask",
             Self::Refused(_) => "Refused",
+            Self::Admit { .. } => "Admit",
             Self::Subscribe { .. } => "Subscribe",
             Self::Unsubscribe { .. } => "Unsubscribe",
         })
     }
 }
+
+/// What holds of the signature of a message that may come in, if it has one.
+pub(crate) type RecordedSignature = Option<Arc<Checked>>;
 
 /// Hands a message to an actor, if it is one that the actor takes.
 type HandOver = Box<dyn Fn(&Arrived) + Send>;
@@ -109,6 +118,8 @@ pub(crate) enum To {
     Actor { address: Address, hand_over: HandOver },
     /// To a consumer, which gives verdicts.
     Consumer(Feeder),
+    /// To a recorder, as it has come.
+    Recorder(Weak<Inbox<Recorded>>),
 }
 
 /// What is published, and who wants it, as one context sees it.
@@ -264,8 +275,10 @@ impl Topics {
         }
         // Where nobody wants it, it is passed on as it is: who gets it checks it.
         if !here.is_empty() {
-            let consumes =
-                |number: &u64| matches!(self.subscriptions.get(number), Some(To::Consumer(_)));
+            let consumes = |number: &u64| {
+                matches!(self.subscriptions.get(number), Some(To::Consumer(_) | To::Recorder(_)))
+            };
+            self.record_once(&mut here);
             let is_consumed = here.iter().any(consumes);
             let admitted = self.gate.admit(&self.cx, &carried, is_consumed);
             if let Some(Admitted { signed, is_again }) = admitted {
@@ -299,9 +312,26 @@ impl Topics {
             }
             Some(To::Actor { hand_over, .. }) => hand_over(&arrived()),
             Some(To::Consumer(feeder)) => return feeder.put(arrived()),
+            Some(To::Recorder(inbox)) => {
+                let Some(inbox) = inbox.upgrade() else { return false };
+                inbox.push(Recorded::new(&self.cx, carried.clone(), signed.cloned()));
+            }
             None => {}
         }
         true
+    }
+
+    /// Of a recorder's patterns that match one message, one gets it.
+    fn record_once(&self, here: &mut Vec<u64>) {
+        let mut recorders: Vec<&Weak<Inbox<Recorded>>> = Vec::new();
+        here.retain(|number| match self.subscriptions.get(number) {
+            Some(To::Recorder(inbox)) => {
+                let is_first = !recorders.iter().any(|other| other.ptr_eq(inbox));
+                recorders.push(inbox);
+                is_first
+            }
+            _ => true,
+        });
     }
 
     fn unsubscribe(&mut self, number: u64, ctx: &mut ActixContext<Self>) {
@@ -405,6 +435,12 @@ impl Handler<FromHere> for Topics {
             Does::Policy(policy) => self.gate.set_policy(policy),
             Does::Refused(to) => {
                 let _ = to.send(self.gate.refused());
+            }
+            Does::Admit { recorded, to } => {
+                let mut admit = |(carried, at): &(Carried, SystemTime)| {
+                    self.gate.admit_recorded(&self.cx, carried, *at)
+                };
+                let _ = to.send(recorded.iter().map(&mut admit).collect());
             }
             Does::Unsubscribe { number } => self.unsubscribe(number, ctx),
             Does::Subscribe { number, pattern, to } => {

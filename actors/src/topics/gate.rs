@@ -3,6 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
+    time::SystemTime,
 };
 
 use super::actor::Carried;
@@ -79,31 +80,13 @@ impl Gate {
         carried: &Carried,
         is_consumed: bool,
     ) -> Option<Admitted> {
-        let signed = match &carried.signed {
-            None => None,
-            Some(signed) => match publish::check(cx, carried, signed) {
-                Ok(checked) => Some(Arc::new(checked)),
-                Err(unfit) => {
-                    match unfit {
-                        Unfit::Oversize => self.refused.oversize += 1,
-                        Unfit::Forged => self.refused.forged += 1,
-                        Unfit::Revoked => self.refused.revoked += 1,
-                    }
-                    tracing::warn!(context = %cx.id(), from = %carried.from, ?unfit, "a signed publication is refused");
-                    return None;
-                }
-            },
-        };
-        let names = signed.as_deref().map_or(&[][..], Checked::publisher_names);
-        let lets = |policy: &PublishPolicy| policy.lets(carried.from, names, &carried.topic);
-        if self.policy.as_ref().is_none_or(lets) {
+        let signed = self.checked(cx, carried, None)?;
+        if self.lets(cx, carried, signed.as_deref()) {
             let known = &mut self.known;
             let again = |signed: &Arc<Checked>| known.has(signed.identity(carried.from));
             let is_again = signed.as_ref().is_some_and(again);
             return Some(Admitted { signed, is_again });
         }
-        self.refused.not_permitted += 1;
-        tracing::warn!(context = %cx.id(), from = %carried.from, topic = carried.topic, "the policy does not allow a publication");
         if let Some(checked) = signed.as_deref().filter(|_| is_consumed) {
             publish::reject(
                 cx,
@@ -113,6 +96,51 @@ impl Gate {
             );
         }
         None
+    }
+
+    /// What holds of the signature of a message that a recorder took at this time, if the message may come in: it is checked and counted as one that comes now.
+    /// Subscriptions do not have it by that.
+    pub(super) fn admit_recorded(
+        &mut self,
+        cx: &Context,
+        carried: &Carried,
+        at: SystemTime,
+    ) -> Option<Option<Arc<Checked>>> {
+        let signed = self.checked(cx, carried, Some(at))?;
+        self.lets(cx, carried, signed.as_deref()).then_some(signed)
+    }
+
+    /// What holds of a message's signature, if it has one; nothing where it has one that does not hold.
+    fn checked(
+        &mut self,
+        cx: &Context,
+        carried: &Carried,
+        at: Option<SystemTime>,
+    ) -> Option<Option<Arc<Checked>>> {
+        let Some(signed) = &carried.signed else { return Some(None) };
+        match publish::check(cx, carried, signed, at) {
+            Ok(checked) => Some(Some(Arc::new(checked))),
+            Err(unfit) => {
+                match unfit {
+                    Unfit::Oversize => self.refused.oversize += 1,
+                    Unfit::Forged => self.refused.forged += 1,
+                    Unfit::Revoked => self.refused.revoked += 1,
+                }
+                tracing::warn!(context = %cx.id(), from = %carried.from, ?unfit, "a signed publication is refused");
+                None
+            }
+        }
+    }
+
+    fn lets(&mut self, cx: &Context, carried: &Carried, signed: Option<&Checked>) -> bool {
+        let names = signed.map_or(&[][..], Checked::publisher_names);
+        let lets = |policy: &PublishPolicy| policy.lets(carried.from, names, &carried.topic);
+        if self.policy.as_ref().is_none_or(lets) {
+            return true;
+        }
+        self.refused.not_permitted += 1;
+        tracing::warn!(context = %cx.id(), from = %carried.from, topic = carried.topic, "the policy does not allow a publication");
+        false
     }
 }
 

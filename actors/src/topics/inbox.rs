@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::actor::Carried;
 use crate::publish::Checked;
 
 /// The most bytes that wait for one subscription; what comes above that is dropped and counted.
@@ -28,27 +29,50 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
+    pub(crate) fn of(carried: Carried, signed: Option<Arc<Checked>>) -> Self {
+        let Carried { topic, from, tag, codec, body, signed: _ } = carried;
+        Self { topic, from, tag, codec, body, signed }
+    }
+
     pub(crate) fn charge(&self) -> usize {
         OVERHEAD + self.topic.len() + self.body.len()
     }
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    state: Mutex<State>,
+/// What takes so many bytes of an inbox.
+pub(crate) trait Charged {
+    fn charge(&self) -> usize;
+}
+
+impl Charged for Arrived {
+    fn charge(&self) -> usize {
+        Self::charge(self)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Inbox<T = Arrived> {
+    state: Mutex<State<T>>,
     came: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    waiting: VecDeque<Arrived>,
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        let state = State { waiting: VecDeque::new(), bytes: 0, dropped: 0 };
+        Self { state: Mutex::new(state), came: Notify::new() }
+    }
+}
+
+#[derive(Debug)]
+struct State<T> {
+    waiting: VecDeque<T>,
     bytes: usize,
     /// Dropped behind all that waits.
     dropped: u64,
 }
 
-impl Inbox {
-    pub(super) fn push(&self, arrived: Arrived) {
+impl<T: Charged> Inbox<T> {
+    pub(crate) fn push(&self, arrived: T) {
         let mut state = self.state.lock();
         // One that is larger than the bound fits into an empty inbox.
         if state.dropped > 0 || (state.bytes > 0 && state.bytes + arrived.charge() > MOST_BYTES) {
@@ -60,18 +84,21 @@ impl Inbox {
         self.came.notify_one();
     }
 
+    /// The next message that has come already, or how many were dropped in its place.
+    pub(crate) fn try_next(&self) -> Option<Result<T, u64>> {
+        let mut state = self.state.lock();
+        if let Some(arrived) = state.waiting.pop_front() {
+            state.bytes -= arrived.charge();
+            return Some(Ok(arrived));
+        }
+        (state.dropped > 0).then(|| Err(std::mem::take(&mut state.dropped)))
+    }
+
     /// The next message, or how many were dropped in its place.
-    pub(super) async fn next(&self) -> Result<Arrived, u64> {
+    pub(crate) async fn next(&self) -> Result<T, u64> {
         loop {
-            {
-                let mut state = self.state.lock();
-                if let Some(arrived) = state.waiting.pop_front() {
-                    state.bytes -= arrived.charge();
-                    return Ok(arrived);
-                }
-                if state.dropped > 0 {
-                    return Err(std::mem::take(&mut state.dropped));
-                }
+            if let Some(next) = self.try_next() {
+                return next;
             }
             self.came.notified().await;
         }
@@ -89,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_is_counted_in_its_place() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::<Arrived>::default();
         for _ in 0..3 {
             inbox.push(arrived(MOST_BYTES / 2));
         }

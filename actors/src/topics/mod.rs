@@ -32,6 +32,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::{Arc, OnceLock},
+    time::SystemTime,
 };
 
 use actogen_runtime::{
@@ -42,14 +43,13 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 pub(crate) use self::{
-    actor::{Carried, Does, To},
-    inbox::Arrived,
-    pattern::{Trie, check_pattern},
+    actor::{Carried, Does, RecordedSignature, To},
+    inbox::{Arrived, Charged, Inbox},
+    pattern::{Trie, check_pattern, matches},
 };
 use self::{
     actor::{FromHere, Topics},
     gate::Refused,
-    inbox::Inbox,
     pattern::check_topic,
 };
 pub use self::{
@@ -258,6 +258,18 @@ impl Context {
         let asked = self.topics().tell(FromHere(Here(Does::Ask(done)))).await;
         asked.map_err(|error| dead(error.to_string()))?;
         known.await.map_err(|_| dead("the context ends".into()))
+    }
+
+    /// Whether what a recorder took at these times may come in here, and what holds of the signatures.
+    pub(crate) async fn admit_recorded(
+        &self,
+        recorded: Vec<(Carried, SystemTime)>,
+    ) -> Result<Vec<Option<RecordedSignature>>, PublishError> {
+        let dead = |text: String| PublishError::Dead(text);
+        let (to, admitted) = oneshot::channel();
+        let asked = self.topics().tell(FromHere(Here(Does::Admit { recorded, to }))).await;
+        asked.map_err(|error| dead(error.to_string()))?;
+        admitted.await.map_err(|_| dead("the context ends".into()))
     }
 
     /// What this context has refused of what was published.

@@ -10,7 +10,9 @@ use super::{
     actor::{Does, FromHere, To},
     inbox::{Arrived, Inbox},
 };
-use crate::{MessageId, context::Context, directory::Here, message::Codec};
+use crate::{
+    MessageId, Sequence, context::Context, directory::Here, message::Codec, publish::Checked,
+};
 
 /// A message of whatever type, as it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +38,20 @@ pub struct Observed {
 pub struct ObservedSignature {
     /// The message's id.
     pub id: MessageId,
+    /// Its place among its publisher's messages.
+    pub sequence: Sequence,
     /// The names that the publisher's certificate carries.
     pub names: Vec<String>,
+}
+
+impl ObservedSignature {
+    pub(crate) fn of(checked: &Checked) -> Self {
+        Self {
+            id: checked.id(),
+            sequence: checked.place(),
+            names: checked.publisher_names().to_vec(),
+        }
+    }
 }
 
 /// Messages of any type under topics that match a pattern. Dropping it ends it.
@@ -54,10 +68,7 @@ impl Observation {
     /// How many were dropped in its place, because nobody took what waited: 4 MiB.
     pub async fn next(&mut self) -> Result<Observed, u64> {
         let Arrived { topic, from, tag, codec, body, signed } = self.inbox.next().await?;
-        let signature = signed.map(|signed| ObservedSignature {
-            id: signed.id(),
-            names: signed.publisher_names().to_vec(),
-        });
+        let signature = signed.as_deref().map(ObservedSignature::of);
         Ok(Observed { topic, from, tag, codec: Codec::from_number(codec), body, signature })
     }
 }

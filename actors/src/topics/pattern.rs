@@ -56,6 +56,20 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), TopicError> {
     })
 }
 
+/// Whether a pattern matches a topic; both are what they are called.
+pub(crate) fn matches(pattern: &str, topic: &str) -> bool {
+    let mut words = topic.split('.');
+    for wanted in pattern.split('.') {
+        match (wanted, words.next()) {
+            (_, None) => return false,
+            (">", Some(_)) => return true,
+            (wanted, Some(word)) if wanted != "*" && wanted != word => return false,
+            _ => {}
+        }
+    }
+    words.next().is_none()
+}
+
 /// Who wants which topics, by patterns, as a tree of words.
 #[derive(Debug)]
 pub(crate) struct Trie<T> {

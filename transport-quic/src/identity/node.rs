@@ -238,7 +238,22 @@ impl Identity for NodeIdentity {
         signature: &[u8],
     ) -> Result<(), IdentityError> {
         let certificate = CertificateDer::from(certificate);
-        Ok(check_claim(&self.judge, context, &certificate, claim, signature)?)
+        let now = UnixTime::now();
+        Ok(check_claim(&self.judge, context, &certificate, claim, signature, now)?)
+    }
+
+    fn verify_at(
+        &self,
+        context: ContextId,
+        certificate: &[u8],
+        claim: &[u8],
+        signature: &[u8],
+        at: SystemTime,
+    ) -> Result<(), IdentityError> {
+        let certificate = CertificateDer::from(certificate);
+        // Nothing was signed before 1970; and what says so has expired since.
+        let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
+        Ok(check_claim(&self.judge, context, &certificate, claim, signature, at)?)
     }
 }
 
@@ -268,8 +283,9 @@ fn check_claim(
     certificate: &CertificateDer<'_>,
     claim: &[u8],
     signature: &[u8],
+    at: UnixTime,
 ) -> Result<(), Refusal> {
-    judge.judge(certificate, Some(context), UnixTime::now())?;
+    judge.judge(certificate, Some(context), at)?;
     let leaf = EndEntityCert::try_from(certificate)
         .map_err(|error| Refusal::Malformed(error.to_string()))?;
     leaf.verify_signature(webpki::ring::ED25519, &[CLAIM_CONTEXT, claim].concat(), signature)
@@ -291,7 +307,7 @@ fn certified(
     key: &KeyPair,
     certificate: CertificateDer<'static>,
 ) -> Result<CertifiedKey, IdentityError> {
-    check_claim(judge, context, &certificate, b"", &sign(key, b""))
+    check_claim(judge, context, &certificate, b"", &sign(key, b""), UnixTime::now())
         .map_err(|refusal| IdentityError(refusal.to_string().replace("the peer's", "its own")))?;
     let signer = any_eddsa_type(&PrivatePkcs8KeyDer::from(key.serialize_der()))
         .map_err(|error| IdentityError(format!("TLS cannot use the key: {error}")))?;

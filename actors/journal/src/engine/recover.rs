@@ -26,6 +26,10 @@ pub(crate) fn recover(
     fresh: &NodeName,
     mark: u64,
 ) -> Result<Recovered, StoreError> {
+    if store.get(Table::Meta, crate::recorder::ABOUT)?.is_some() {
+        let text = format!("{} is a recorder's: give the journal a file of its own", store.place());
+        return Err(StoreError::Failed(text));
+    }
     let mut meta = match store.get(Table::Meta, rows::META)? {
         None => Meta {
             format: rows::FORMAT,

@@ -60,11 +60,15 @@ pub enum Table {
     Peer = 11,
     /// The epochs of what is sent to other nodes.
     Epoch = 12,
+    /// Published messages that a [recorder](crate::Recorder) keeps.
+    Record = 13,
+    /// Where a recorder keeps the signed messages of each publisher.
+    Sequence = 14,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::State,
         Self::Delta,
@@ -78,6 +82,8 @@ impl Table {
         Self::History,
         Self::Peer,
         Self::Epoch,
+        Self::Record,
+        Self::Sequence,
     ];
 
     /// The table's name, as stores and the command line show it.
@@ -96,6 +102,8 @@ impl Table {
             Self::History => "history",
             Self::Peer => "peer",
             Self::Epoch => "epoch",
+            Self::Record => "record",
+            Self::Sequence => "sequence",
         }
     }
 }
@@ -161,7 +169,7 @@ pub type Row = (Vec<u8>, Vec<u8>);
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has it open.
-    #[error("{place} is open in another process: a journal has one writer; stop that one first")]
+    #[error("{place} is open in another process: a store has one writer; stop that one first")]
     InUse {
         /// The store.
         place: String,
