@@ -167,7 +167,7 @@ pub use crate::{
     message::{Codec, CodecError, Inbound, MessageOf, RemoteMessage, Tag},
     processes::{Command, Exit, Output, ProcessId, Processes, ProcessesCalls},
     publish::{
-        AckLevel, Confirmed, Consume, Consumer, ConsumerActor, ConsumerStats, Consumption,
+        AckLevel, CatchUp, Confirmed, Consume, Consumer, ConsumerActor, ConsumerStats, Consumption,
         DeadDelivery, Deliveries, Delivery, IgnoredAcks, IntoVerdict, MemoryWindow, MessageId,
         NotSent, Partial, PublishPolicy, PublishStats, Record, Recorded, RecorderAt, Recording,
         Reliable, ReliableError, Remembered, Replay, ReplayError, ReplayRange, ReplayRefusal,

@@ -3,12 +3,12 @@
 use std::{
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actogen::{
-    AckLevel, Context, Json, Mesh, Observed, Partial, Publish, ReliableError, StartError, Text,
-    transport::DialError,
+    AckLevel, Codec, Context, ContextId, Json, Mesh, Observed, ObservedSignature, Partial, Publish,
+    ReliableError, Replayed, StartError, Text, transport::DialError,
 };
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{Failure, NO_CONNECTION, REJECTED, say};
 
 /// Not all have acknowledged in time; as `timeout(1)`.
-const TIMEOUT: u8 = 124;
+pub(crate) const TIMEOUT: u8 = 124;
 
 /// How long the way into the mesh, and word of who wants what, may take.
 const ENTRY: Duration = Duration::from_secs(10);
@@ -109,7 +109,10 @@ impl Door {
     }
 
     /// Does something as a context of the mesh, and leaves it in good order.
-    fn enter(self, act: impl AsyncFnOnce(&Context) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub(crate) fn enter(
+        self,
+        act: impl AsyncFnOnce(&Context) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let local = tokio::task::LocalSet::new();
         local.block_on(&runtime, async {
@@ -151,7 +154,7 @@ pub(crate) fn log(logger: Logger, door: Door) -> Result<(), Failure> {
 }
 
 /// Waits until it is known who wants what.
-async fn know(context: &Context) -> Result<(), Failure> {
+pub(crate) async fn know(context: &Context) -> Result<(), Failure> {
     let known = tokio::time::timeout(ENTRY, context.know_subscriptions()).await;
     Ok(known.map_err(|_| "nobody says in time who wants what")??)
 }
@@ -273,7 +276,7 @@ pub(crate) fn tail(tail: Tail, door: Door) -> Result<(), Failure> {
             match message {
                 Some(Ok(observed)) if tail.verify && observed.signature.is_none() => {}
                 Some(Ok(observed)) => {
-                    show(&observed, tail.json);
+                    Shown::from(&observed).show(tail.json);
                     shown += 1;
                 }
                 Some(Err(dropped)) => {
@@ -286,18 +289,57 @@ pub(crate) fn tail(tail: Tail, door: Door) -> Result<(), Failure> {
     })
 }
 
-fn show(observed: &Observed, as_json: bool) {
-    let names = observed.signature.as_ref().map(|signature| signature.names.clone());
-    let message = shown(observed);
-    if as_json {
-        say(json!({
-            "topic": observed.topic,
-            "from": observed.from.0,
-            "id": observed.signature.as_ref().map(|signature| signature.id.to_string()),
-            "names": names,
-            "message": message,
-        }));
-    } else {
+/// A message as it is shown.
+pub(crate) struct Shown<'a> {
+    topic: &'a str,
+    from: ContextId,
+    tag: u64,
+    codec: Option<Codec>,
+    body: &'a [u8],
+    signature: Option<&'a ObservedSignature>,
+    /// Where a recorder has it, and since when.
+    recorded: Option<(u64, SystemTime)>,
+}
+
+impl<'a> From<&'a Observed> for Shown<'a> {
+    fn from(observed: &'a Observed) -> Self {
+        let Observed { topic, from, tag, codec, body, signature, .. } = observed;
+        let (from, tag, codec, signature) = (*from, *tag, *codec, signature.as_ref());
+        Self { topic, from, tag, codec, body, signature, recorded: None }
+    }
+}
+
+impl<'a> From<&'a Replayed> for Shown<'a> {
+    fn from(replayed: &'a Replayed) -> Self {
+        let Replayed { position, at, topic, from, tag, codec, body, signature, .. } = replayed;
+        let (from, tag, codec, signature) = (*from, *tag, *codec, signature.as_ref());
+        Self { topic, from, tag, codec, body, signature, recorded: Some((*position, *at)) }
+    }
+}
+
+impl Shown<'_> {
+    pub(crate) fn show(&self, as_json: bool) {
+        let message = self.message();
+        let names = self.signature.map(|signature| signature.names.clone());
+        if as_json {
+            let mut line = json!({
+                "topic": self.topic,
+                "from": self.from.0,
+                "id": self.signature.map(|signature| signature.id.to_string()),
+                "names": names,
+                "message": message,
+            });
+            if let (Some((position, at)), Some(line)) = (self.recorded, line.as_object_mut()) {
+                let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                line.insert("position".into(), position.into());
+                line.insert("recorded".into(), at.as_secs_f64().into());
+                let sequence = self.signature.map(|signature| signature.sequence);
+                line.insert("series".into(), sequence.map(|it| it.series).into());
+                line.insert("sequence".into(), sequence.map(|it| it.number).into());
+            }
+            say(line);
+            return;
+        }
         let text = match &message {
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -311,34 +353,28 @@ fn show(observed: &Observed, as_json: bool) {
             true => c.escape_default().collect::<Vec<_>>(),
             false => vec![c],
         });
-        say(format_args!(
-            "{}\t{}\t{names}\t{}",
-            observed.topic,
-            observed.from.0,
-            text.collect::<String>()
-        ));
+        let text = text.collect::<String>();
+        say(format_args!("{}\t{}\t{names}\t{text}", self.topic, self.from.0));
     }
-}
 
-/// Text as text, JSON as it is; of anything else its type's tag and its bytes.
-fn shown(observed: &Observed) -> serde_json::Value {
-    use actogen::RemoteMessage;
-    let decoded = |value: Option<serde_json::Value>| {
-        value.unwrap_or_else(|| {
-            let bytes: String = observed.body.iter().map(|byte| format!("{byte:02x}")).collect();
-            json!({ "tag": format!("{:#018x}", observed.tag), "body": bytes })
-        })
-    };
-    let codec = observed.codec;
-    if observed.tag == Text::TAG.get() {
-        return decoded(
-            codec.and_then(|codec| codec.decode::<String>(&observed.body).ok()).map(Into::into),
-        );
+    /// Text as text, JSON as it is; of anything else its type's tag and its bytes.
+    fn message(&self) -> serde_json::Value {
+        use actogen::RemoteMessage;
+        let decoded = |value: Option<serde_json::Value>| {
+            value.unwrap_or_else(|| {
+                let bytes: String = self.body.iter().map(|byte| format!("{byte:02x}")).collect();
+                json!({ "tag": format!("{:#018x}", self.tag), "body": bytes })
+            })
+        };
+        if self.tag == Text::TAG.get() {
+            let text = self.codec.and_then(|codec| codec.decode::<String>(self.body).ok());
+            return decoded(text.map(Into::into));
+        }
+        if self.codec == Some(Codec::Json) {
+            return decoded(serde_json::from_slice(self.body).ok());
+        }
+        decoded(None)
     }
-    if codec == Some(actogen::Codec::Json) {
-        return decoded(serde_json::from_slice(&observed.body).ok());
-    }
-    decoded(None)
 }
 
 #[cfg(test)]

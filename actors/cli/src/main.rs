@@ -7,6 +7,7 @@
 //! | `token` | `token` and `join`: becoming a context without being launched |
 //! | `cache` | `cache`: programs that were sent to this machine |
 //! | `bus` | `logger` and `tail`: publishing, and looking on |
+//! | `recorder` | `record` and `replay`: keeping what is published |
 //! | `shell` | `completions` and `man` |
 //! | `journal` | `journal`: the files of journaled actors |
 
@@ -14,6 +15,7 @@ mod authority;
 mod bus;
 mod cache;
 mod journal;
+mod recorder;
 mod shell;
 mod token;
 
@@ -34,7 +36,7 @@ const REJECTED: u8 = 121;
     after_help = "Exit status: 0 done, 1 an error, 2 misused, 111 nobody answers, 121 refused or rejected, 124 not acknowledged in time.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
 )]
 struct Arguments {
-    /// The folder of the mesh's authority; for logger and tail, that of this machine's identity
+    /// The folder of the mesh's authority; for logger, tail, record and replay, that of this machine's identity
     #[arg(long, value_name = "DIR", env = "ACTOGEN_MESH", global = true)]
     mesh: Option<PathBuf>,
     /// Where a context of the mesh answers
@@ -61,6 +63,10 @@ enum Command {
     Logger(bus::Logger),
     /// Show what is published
     Tail(bus::Tail),
+    /// Keep what is published in a file, for those who are away
+    Record(recorder::Record),
+    /// Show what a recorder has kept
+    Replay(recorder::ReplayCommand),
     /// A script by which a shell completes this command
     Completions(shell::Completions),
     /// Write manual pages
@@ -100,6 +106,12 @@ fn main() -> ExitCode {
             bus::Door::new(mesh, connect).and_then(|door| bus::log(logger, door))
         }
         Command::Tail(tail) => bus::Door::new(mesh, connect).and_then(|door| bus::tail(tail, door)),
+        Command::Record(record) => {
+            bus::Door::new(mesh, connect).and_then(|door| recorder::record(record, door))
+        }
+        Command::Replay(replay) => {
+            bus::Door::new(mesh, connect).and_then(|door| recorder::replay(replay, door))
+        }
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
         Command::Journal(command) => journal::run(command),

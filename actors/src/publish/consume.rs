@@ -5,6 +5,7 @@ use std::{fmt, marker::PhantomData, time::Duration};
 use actogen_runtime::core::ContextId;
 
 use super::{
+    catch_up::CatchUp,
     consuming::{Consuming, Feeder},
     delivery::Deliveries,
     options::{Options, Sender},
@@ -25,6 +26,7 @@ pub struct Consume<'a, M> {
     context: &'a Context,
     pattern: String,
     options: Options,
+    catch_up: Option<CatchUp>,
     _message: PhantomData<fn() -> M>,
 }
 
@@ -83,15 +85,28 @@ impl<'a, M: RemoteMessage> Consume<'a, M> {
         self
     }
 
+    /// What it has missed comes from a recorder: at the beginning, when a publisher's number is missing, when more came than it could hold, and
+    /// what no later message has shown within half a minute. What is live waits until then (as much as is [held](Self::prefetch), once more; what is above
+    /// that comes from the recorder too), so that each publisher's messages come in their order.
+    ///
+    /// It is for signed messages: others have no numbers. What was handled is told by the [window](Self::window): one that does not outlive the consumer
+    /// is the right one where the beginning is [a time](CatchUp::since) or [the last few](CatchUp::last) and handling one twice does no harm.
+    pub fn catch_up(mut self, from: CatchUp) -> Self {
+        self.catch_up = Some(from);
+        self
+    }
+
     /// The messages, as a stream. What this context publishes from now on comes; what others do as soon as word of the consumer has
     /// reached them.
     ///
     /// # Errors
     /// [`PublishError`].
     pub fn deliveries(self) -> Result<Deliveries<M>, PublishError> {
-        let consuming = Consuming::new(self.context, self.options);
-        self.context.subscribe_to(&self.pattern, To::Consumer(Feeder::of(&consuming)))?;
-        Ok(Deliveries::new(consuming))
+        let Self { context, pattern, mut options, catch_up, .. } = self;
+        options.catches_up = catch_up.is_some();
+        let consuming = Consuming::new(context, options);
+        context.subscribe_to(&pattern, To::Consumer(Feeder::of(&consuming)))?;
+        Ok(Deliveries::new(consuming, catch_up.map(|catch_up| (catch_up, pattern))))
     }
 }
 
@@ -108,7 +123,8 @@ impl Context {
     /// In one context have one consumer for what others require of it: the first verdict is the context's.
     pub fn consume<M: RemoteMessage>(&self, pattern: &str) -> Consume<'_, M> {
         let options = Options::new(M::TAG.get());
-        Consume { context: self, pattern: pattern.to_owned(), options, _message: PhantomData }
+        let (pattern, catch_up) = (pattern.to_owned(), None);
+        Consume { context: self, pattern, options, catch_up, _message: PhantomData }
     }
 
     /// Has messages handled by an actor: [`Consume::actor`] with nothing else said.

@@ -11,10 +11,11 @@ use std::{
 };
 
 use actogen_runtime::core::ContextId;
-use futures_util::Stream;
+use futures_util::{FutureExt, Stream, future::BoxFuture};
 use tokio::time::Sleep;
 
 use super::{
+    catch_up::{CatchUp, drive},
     consuming::{Consuming, Consumption, acknowledge},
     held::{Settled, Taken},
     message::{MessageId, Sequence},
@@ -25,12 +26,16 @@ use crate::{RemoteMessage, topics::decode};
 pub struct Deliveries<M> {
     consuming: Arc<Consuming>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Gets what is missing, if there is a recorder. It never ends.
+    catching_up: Option<BoxFuture<'static, ()>>,
     _message: PhantomData<fn() -> M>,
 }
 
 impl<M: RemoteMessage> Deliveries<M> {
-    pub(super) fn new(consuming: Arc<Consuming>) -> Self {
-        Self { consuming, timer: None, _message: PhantomData }
+    pub(super) fn new(consuming: Arc<Consuming>, catch_up: Option<(CatchUp, String)>) -> Self {
+        let drive = |(from, pattern)| drive(consuming.clone(), from, pattern).boxed();
+        let catching_up = catch_up.map(drive);
+        Self { consuming, timer: None, catching_up, _message: PhantomData }
     }
 
     /// The next message; `None` when the consumer has ended. May be given up without losing one.
@@ -88,6 +93,9 @@ impl<M: RemoteMessage> Stream for Deliveries<M> {
             self.consuming.waker.register(cx.waker());
             if self.consuming.is_closed() {
                 return Poll::Ready(None);
+            }
+            if let Some(catching_up) = &mut self.catching_up {
+                let _ = catching_up.as_mut().poll(cx);
             }
             let (now, mut owed) = (self.consuming.now(), Vec::new());
             let (taken, again) = {

@@ -19,9 +19,11 @@ use super::{
     acknowledgement::Answer,
     checked::Checked,
     dead::{DeadDeliveries, DeadDelivery},
-    gaps::Gaps,
+    gaps::{Before, Gaps},
     message::{AckLevel, MessageHash, MessageId},
     options::Options,
+    replay::ReplayMark,
+    seam::{Joined, Resigned, Seam},
     stats::ConsumerStats,
     window::{Remembered, WindowKey},
 };
@@ -121,14 +123,18 @@ pub(super) struct Held {
     bytes: usize,
     next: u64,
     gaps: Gaps,
+    /// Where there is a recorder.
+    seam: Option<Seam>,
     dead: DeadDeliveries,
     stats: ConsumerStats,
 }
 
 impl Held {
     pub(super) fn new(options: Options) -> Self {
+        let seam = options.catches_up.then(|| Seam::new(options.most, options.most_bytes));
         Self {
             options,
+            seam,
             entries: HashMap::new(),
             by_key: HashMap::new(),
             waiting: VecDeque::new(),
@@ -168,27 +174,124 @@ impl Held {
     /// Takes a message that has come, and says what is owed for it at once.
     pub(super) fn arrive(&mut self, arrived: Arrived) -> Vec<Owed> {
         let mut owed = Vec::new();
+        let is_taken = self.options.takes(&arrived);
+        self.stats.filtered += u64::from(!is_taken);
+        if is_taken
+            && let Some(signed) = arrived.signed.clone()
+            && self.is_known(&arrived, signed, &mut owed)
+        {
+            // While something is missing its place is noted with those that wait.
+            if self.seam.as_ref().is_none_or(|seam| !seam.is_catching) {
+                self.note(&arrived);
+            }
+            return owed;
+        }
+        let is_full = is_taken && self.is_full(&arrived);
+        let is_missing = self.before(&arrived) != Before::Known;
+        if let Some(seam) = &mut self.seam
+            && (seam.is_catching || is_missing || (is_full && arrived.signed.is_some()))
+        {
+            self.stats.overflowed += u64::from(!seam.put(arrived, is_taken));
+            return owed;
+        }
+        self.note(&arrived);
+        if is_full {
+            self.stats.overflowed += 1;
+        } else if is_taken {
+            self.accept(arrived, &mut owed);
+        }
+        owed
+    }
+
+    fn note(&mut self, arrived: &Arrived) {
         if let Some(signed) = &arrived.signed {
             self.gaps.note(arrived.from, &arrived.topic, signed.series, signed.sequence);
         }
-        if !self.options.takes(&arrived) {
-            self.stats.filtered += 1;
-            return owed;
+    }
+
+    fn before(&self, arrived: &Arrived) -> Before {
+        let place = arrived.signed.as_ref().map(|signed| signed.place());
+        place.map_or(Before::Known, |place| self.gaps.before(arrived.from, &arrived.topic, place))
+    }
+
+    /// One that is larger than the bound is taken when nothing else is held.
+    fn is_full(&self, arrived: &Arrived) -> bool {
+        self.entries.len() >= self.options.most
+            || (self.bytes > 0 && self.bytes + arrived.charge() > self.options.most_bytes)
+    }
+
+    /// Whether a recorder is to be asked for what is missing.
+    pub(super) fn wants_round(&self) -> bool {
+        self.seam.as_ref().is_some_and(|seam| seam.is_catching || seam.is_behind)
+    }
+
+    /// A recorder is asked: what comes from now on waits aside. Gives what is here already.
+    pub(super) fn begin_round(&mut self) -> Vec<ReplayMark> {
+        self.stats.catch_ups += 1;
+        if let Some(seam) = &mut self.seam {
+            (seam.is_catching, seam.is_behind) = (true, false);
         }
-        if let Some(signed) = arrived.signed.clone()
-            && self.is_known(&arrived, signed, &mut owed)
-        {
-            return owed;
+        self.gaps.marks()
+    }
+
+    pub(super) fn has_failed(&mut self) {
+        self.stats.catch_ups_failed += 1;
+    }
+
+    pub(super) fn not_kept(&mut self) {
+        self.stats.not_kept += 1;
+    }
+
+    /// Takes a message that a recorder has given; gives it back when there is no room. One without a signature is not taken: nobody could tell whether it has
+    /// come before.
+    pub(super) fn replayed(&mut self, arrived: Arrived, owed: &mut Vec<Owed>) -> Option<Arrived> {
+        let signed = arrived.signed.clone()?;
+        let is_new = self.options.takes(&arrived) && !self.is_known(&arrived, signed, owed);
+        if is_new && self.is_full(&arrived) {
+            return Some(arrived);
         }
-        // One that is larger than the bound is taken when nothing else is held.
-        let charge = arrived.charge();
-        let is_full = self.entries.len() >= self.options.most
-            || (self.bytes > 0 && self.bytes + charge > self.options.most_bytes);
-        if is_full {
-            self.stats.overflowed += 1;
-            return owed;
+        self.note(&arrived);
+        if is_new {
+            self.stats.replayed += 1;
+            self.accept(arrived, owed);
         }
-        self.bytes += charge;
+        None
+    }
+
+    /// Takes over what waits aside, as far as nothing is missing.
+    pub(super) fn join(&mut self, resigned: Resigned, owed: &mut Vec<Owed>) -> Joined {
+        loop {
+            let Some(seam) = &mut self.seam else { return Joined::Live };
+            if seam.is_behind && !resigned.all {
+                return Joined::Behind;
+            }
+            let Some((arrived, is_taken)) = seam.first().cloned() else {
+                (seam.is_catching, seam.is_behind) = (false, false);
+                return Joined::Live;
+            };
+            match self.before(&arrived) {
+                Before::Beginning if !resigned.beginnings => return Joined::Gap,
+                Before::Gap if !resigned.gaps => return Joined::Gap,
+                _ => {}
+            }
+            let signed = arrived.signed.clone();
+            let is_new =
+                is_taken && !signed.is_some_and(|signed| self.is_known(&arrived, signed, owed));
+            if is_new && self.is_full(&arrived) {
+                return Joined::Full;
+            }
+            if let Some(seam) = &mut self.seam {
+                seam.take();
+            }
+            self.note(&arrived);
+            if is_new {
+                self.accept(arrived, owed);
+            }
+        }
+    }
+
+    fn accept(&mut self, arrived: Arrived, owed: &mut Vec<Owed>) {
+        self.bytes += arrived.charge();
         let id = self.fresh();
         if let Some(key) = key(&arrived) {
             self.by_key.insert(key, id);
@@ -196,10 +299,9 @@ impl Held {
         let asks = arrived.signed.iter().cloned();
         let asks = asks.map(|checked| Ask { checked, is_answered: false }).collect();
         let mut entry = Entry { arrived, asks, reached: None, deliveries: 0, until: None };
-        entry.reach(AckLevel::Received, &mut owed);
+        entry.reach(AckLevel::Received, owed);
         self.entries.insert(id, entry);
         self.waiting.push_back(id);
-        owed
     }
 
     /// Whether a message has been here before under its id; then it is answered as far as there is an answer.

@@ -9,6 +9,7 @@
 //! | `reliable`, `outcome` | [`Publish::require`](crate::Publish::require), and what it comes to |
 //! | `checked`, `policy` | what happens to a message first where it comes: its signature is checked, then whether it may be published |
 //! | `record`, `replay` | taking messages as they are, for a recorder that keeps them; and having them from it again |
+//! | `catch_up`, `seam` | getting from a recorder what a consumer has missed, and going over to what is live |
 //! | `text` | messages for whoever has no type of his own |
 //! | `options` | how a consumer takes messages |
 //! | `held`, `window`, `gaps`, `dead` | what a consumer holds, remembers, misses and gives up: pure machines |
@@ -21,6 +22,7 @@
 //! ```
 
 mod acknowledgement;
+mod catch_up;
 mod checked;
 mod consume;
 mod consumer;
@@ -37,6 +39,7 @@ mod publisher;
 mod record;
 mod reliable;
 mod replay;
+mod seam;
 mod stats;
 mod text;
 mod waiter;
@@ -52,12 +55,8 @@ use actogen_runtime::{
 use self::publisher::Publishing;
 use crate::{context::Context, intake::Intake};
 
-pub(crate) use self::{
-    checked::{Checked, Identity, Unfit, check},
-    consuming::Feeder,
-    message::Signed,
-};
 pub use self::{
+    catch_up::CatchUp,
     consume::Consume,
     consumer::{Consumer, ConsumerActor, IntoVerdict, Verdict},
     consuming::Consumption,
@@ -76,6 +75,11 @@ pub use self::{
     stats::{ConsumerStats, PublishStats},
     text::Text,
     window::{MemoryWindow, Remembered, Window, WindowKey},
+};
+pub(crate) use self::{
+    checked::{Checked, Identity, Unfit, check},
+    consuming::Feeder,
+    message::Signed,
 };
 
 #[cfg(feature = "json")]

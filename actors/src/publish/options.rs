@@ -30,6 +30,8 @@ pub(super) struct Options {
     pub(super) senders: Vec<Sender>,
     pub(super) signed_only: bool,
     pub(super) window: Box<dyn Window>,
+    /// What is missing is to be had elsewhere, and what is live waits for it.
+    pub(super) catches_up: bool,
 }
 
 impl Options {
@@ -44,8 +46,10 @@ impl Options {
             senders: Vec::new(),
             signed_only: false,
             window: Box::new(MemoryWindow::default()),
+            catches_up: false,
         }
     }
+
     /// Whether a message is of the type, and from a sender, that is asked for.
     pub(super) fn takes(&self, arrived: &Arrived) -> bool {
         let signed = arrived.signed.as_deref();

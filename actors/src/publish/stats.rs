@@ -30,6 +30,14 @@ pub struct ConsumerStats {
     pub overflowed: u64,
     /// Signed messages that never came, as the sequence numbers say.
     pub missed: u64,
+    /// Messages that came from a recorder.
+    pub replayed: u64,
+    /// How often a recorder was asked for what is missing.
+    pub catch_ups: u64,
+    /// How often it did not answer in time.
+    pub catch_ups_failed: u64,
+    /// How often part of what was asked for is not kept any more.
+    pub not_kept: u64,
     /// Messages that could not be decoded, which were rejected.
     pub undecodable: u64,
     /// Messages that were delivered as often as may be.

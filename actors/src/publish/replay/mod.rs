@@ -72,7 +72,7 @@ pub struct ReplayRange {
     publisher: Option<ContextId>,
     series: Option<u64>,
     sequence: u64,
-    pub(super) marks: Vec<ReplayMark>,
+    marks: Vec<ReplayMark>,
 }
 
 impl ReplayRange {
@@ -130,6 +130,16 @@ impl ReplayRange {
     #[must_use]
     pub fn series(mut self, series: u64) -> Self {
         self.series = Some(series);
+        self
+    }
+
+    pub(super) fn starting(mut self, start: ReplayStart) -> Self {
+        self.start = start;
+        self
+    }
+
+    pub(super) fn having(mut self, marks: Vec<ReplayMark>) -> Self {
+        self.marks = marks;
         self
     }
 
