@@ -16,6 +16,7 @@ pub mod order;
 pub mod policies;
 pub mod processes;
 pub mod publishing;
+pub mod recording;
 pub mod routing;
 pub mod services;
 pub mod sizes;
@@ -202,6 +203,13 @@ macro_rules! conformance {
             g09_with_a_policy_a_reliable_message_still_validates,
             g15_a_revoked_key_does_not_acknowledge,
             what_is_sent_again_comes_to_a_subscription_once,
+        );
+        $crate::tests_of!($fabric, recording:
+            g17_a_consumer_that_was_away_gets_the_missed_range_in_order,
+            g17_what_a_consumer_could_not_hold_comes_from_the_recorder,
+            g17_what_is_not_kept_any_more_is_said,
+            g17_an_altered_replay_is_refused,
+            g17_a_recorder_that_is_away_holds_nothing_up_for_long,
         );
         $crate::tests_of!($fabric, routing:
             m01_a_chain_of_ten_reaches_from_end_to_end,

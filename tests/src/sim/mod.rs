@@ -16,6 +16,7 @@
 //! | `drive` | steps through a plan |
 //! | `campaign` | many seeds |
 //! | `scenes` | plans made for one question |
+//! | `replays` | consumers that catch up from a recorder, likewise |
 //! | `publishes` | reliable publishes among faults and forgers, on the network of test meshes |
 
 mod campaign;
@@ -27,6 +28,7 @@ mod ledger;
 mod plan;
 mod program;
 mod publishes;
+mod replays;
 mod scenes;
 mod stage;
 mod wire;
@@ -35,4 +37,5 @@ mod work;
 pub use campaign::{Campaign, campaign};
 pub use drive::{Report, run};
 pub use publishes::{Publishes, publishes};
+pub use replays::{Replays, replays};
 pub use scenes::{flapping_link, silent_link};
