@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use actogen::{
-    AckLevel, Consumer, Delivery, PublishPolicy, ReliableError, Verdict,
+    AckLevel, CatchUp, Consumer, Delivery, PublishPolicy, ReliableError, Verdict,
     prelude::*,
     testing::{self, TestMesh},
 };
+use actogen_journal::{KeepRecords, Recorder};
 
 #[derive(Clone, Debug, RemoteMessage, Serialize, Deserialize)]
 #[remote(name = "org.Build")]
@@ -56,6 +57,37 @@ fn a_publish_is_confirmed_by_all_who_must() {
         assert_eq!(invoices.stats().handled, 1);
         let unknown = cx.publish("org.build.done", &build).require(["bilLing"]).await;
         assert_eq!(unknown, Err(ReliableError::UnknownRecipient(vec!["bilLing".into()])));
+        Ok(())
+    });
+}
+
+#[test]
+fn a_consumer_that_was_away_catches_up() {
+    testing::run(async |mesh: &TestMesh| {
+        let root = mesh.root().await;
+        let store = mesh.named_child(&root, &["recorder"]).await;
+        let (cx, audit) = (mesh.child(&root).await, mesh.child(&root).await);
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("topics.redb");
+        // ANCHOR: recorder
+        let recorder = Recorder::builder(&store, file)
+            .topic("org.>")
+            .keep(KeepRecords { messages: 100_000, ..KeepRecords::default() })
+            .open()
+            .await?;
+        let build = Build { version: 7 };
+        let publish = cx.publish("org.build.done", &build).require(["recorder"]);
+        publish.level(AckLevel::Durable).await?; // it is on the disk
+        // ANCHOR_END: recorder
+        // ANCHOR: catch_up
+        let yesterday = SystemTime::now() - Duration::from_secs(86_400);
+        let missed = CatchUp::new("recorder").since(yesterday);
+        let mut builds = audit.consume::<Build>("org.*.done").catch_up(missed).deliveries()?;
+        // ANCHOR_END: catch_up
+        let delivery = builds.next().await.ok_or("it goes on")?;
+        assert_eq!(delivery.message().version, 7);
+        delivery.ok();
+        recorder.close().await;
         Ok(())
     });
 }
