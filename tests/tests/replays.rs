@@ -3,7 +3,7 @@
 use actogen_tests::sim::{Replays, replays};
 
 /// Seeds of a plain `cargo test`, and messages of each of three publishers under one.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 12;
 const COUNT: u64 = 60;
 
 #[test]

@@ -94,7 +94,7 @@ async fn consume(truth: Rc<Truth>, context: Context, mut dice: Dice) {
     let consume = consume.window(truth.window.clone()).catch_up(catch_up);
     let Ok(mut deliveries) = consume.deliveries() else { return };
     let consumption = deliveries.consumption();
-    let mut lives = dice.below(60);
+    let mut lives = dice.below(40);
     while let Some(delivery) = deliveries.next().await {
         lives = lives.saturating_sub(1);
         if lives == 0 && !truth.is_calm.get() {
@@ -147,7 +147,7 @@ async fn keep_recorder(
         let builder = Recorder::builder(&context, "").store(store.clone()).write_here();
         match builder.topic("org.>").open().await {
             Ok(mut recorder) => {
-                let mut life = dice.millis(500, 8000);
+                let mut life = dice.millis(200, 3000);
                 if truth.is_calm.get() {
                     life = Duration::from_secs(3600);
                 }

@@ -250,3 +250,115 @@ impl<'a> Reading<'a> {
         ReplayPage { records: self.records, cursor, is_end, kept_from, withheld: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use actogen::{Context, prelude::*, testing};
+
+    use super::*;
+    use crate::{
+        recorder::keeping::{Incoming, Keep, Keeping},
+        store::MemoryStore,
+        time::Millis,
+    };
+
+    #[derive(RemoteMessage, Serialize, Deserialize)]
+    #[remote(name = "test.Order")]
+    struct Order(u64);
+
+    /// The first so many signed messages of a publisher.
+    async fn records(context: &Context, count: u64) -> Vec<Incoming> {
+        let mut recording = context.record(["t"]).unwrap();
+        let mut records = Vec::new();
+        for number in 1..=count {
+            context.publish("t", &Order(number)).signed().await.unwrap();
+            let recorded = recording.next().await.unwrap();
+            let record = recorded.record();
+            let signed = (record.publisher(), record.sequence().unwrap(), record.hash().unwrap());
+            records.push(Incoming { record: record.to_bytes().unwrap(), signed: Some(signed) });
+        }
+        records
+    }
+
+    /// The numbers of all pages, by their places in the series.
+    fn read(store: &mut MemoryStore, about: &About, range: &ReplayRange) -> Vec<u64> {
+        let (mut numbers, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = page(store, about, ReplayAsk::new(range.clone(), cursor)).unwrap();
+            assert!(page.records.len() <= MOST_RECORDS + LATE as usize);
+            numbers.extend(page.records.iter().map(|paged| {
+                Record::from_bytes(&paged.record).unwrap().sequence().unwrap().number
+            }));
+            if page.is_end {
+                return numbers;
+            }
+            cursor = Some(page.cursor);
+        }
+    }
+
+    #[test]
+    fn g17_what_was_recorded_late_is_given_in_its_publishers_order_and_once() {
+        testing::run(async |mesh| {
+            let root = mesh.root().await;
+            let records = records(&root, 600).await;
+            let mut store = MemoryStore::default();
+            let mut keeping = Keeping::open(&mut store, Keep::default(), Millis(1)).unwrap();
+            // Every tenth comes again only later, far behind the page that it belongs to; the last of them at the end.
+            let is_late = |number: usize| number % 10 == 5;
+            let order = (0..600).filter(|number| !is_late(*number));
+            let order = order.chain((0..600).rev().filter(|number| is_late(*number)));
+            let incoming: Vec<_> = order.map(|number| records[number].clone()).collect();
+            keeping.append(&mut store, incoming, Millis(2)).unwrap();
+            let range = ReplayRange::of(["t"])?;
+            let all: Vec<u64> = (1..=600).collect();
+            assert_eq!(read(&mut store, &keeping.about, &range), all);
+            assert_eq!(read(&mut store, &keeping.about, &range.last(600)), all);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn two_messages_for_one_place_are_both_kept() {
+        testing::run(async |mesh| {
+            let root = mesh.root().await;
+            let records = records(&root, 2).await;
+            let mut store = MemoryStore::default();
+            let mut keeping = Keeping::open(&mut store, Keep::default(), Millis(1)).unwrap();
+            let mut lie = records[1].clone();
+            if let (Some(lie), Some(first)) = (&mut lie.signed, &records[0].signed) {
+                lie.1 = first.1;
+            }
+            let incoming = vec![records[0].clone(), lie, records[0].clone()];
+            let outcome = keeping.append(&mut store, incoming, Millis(2)).unwrap();
+            // What is acknowledged is there.
+            assert_eq!((outcome.recorded, outcome.again), (2, 1));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_changes_no_order() {
+        testing::run(async |mesh| {
+            let root = mesh.root().await;
+            let records = records(&root, 3).await;
+            let mut store = MemoryStore::default();
+            let mut keeping = Keeping::open(&mut store, Keep::default(), Millis(9)).unwrap();
+            for (record, now) in records.into_iter().zip([10, 5, 20]) {
+                keeping.append(&mut store, vec![record], Millis(now)).unwrap();
+            }
+            let since = |time: u64| {
+                let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(time);
+                ReplayRange::of(["t"]).unwrap().since(time)
+            };
+            let about = keeping.about.clone();
+            assert_eq!(read(&mut store, &about, &since(10)), [1, 2, 3]);
+            assert_eq!(read(&mut store, &about, &since(11)), [3]);
+            assert_eq!(read(&mut store, &about, &since(21)), []);
+            let again = Keeping::open(&mut store, Keep::default(), Millis(30)).unwrap();
+            assert_eq!(again.about, about);
+            let page = page(&mut store, &about, ReplayAsk::new(since(8), None)).unwrap();
+            assert_eq!(page.kept_from, Some(10), "nothing was recorded before");
+            Ok(())
+        });
+    }
+}

@@ -213,6 +213,13 @@ pub struct ReplayAsk {
     pub cursor: Option<ReplayCursor>,
 }
 
+impl ReplayAsk {
+    /// Asks for the first page of a range, or the one behind another.
+    pub fn new(range: ReplayRange, cursor: Option<ReplayCursor>) -> Self {
+        Self { range, cursor }
+    }
+}
+
 /// A message of a page.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PagedRecord {
