@@ -23,7 +23,7 @@ pub(super) const ROWS: usize = 16;
 pub struct Keep {
     /// So many messages.
     pub messages: u64,
-    /// So many bytes, of the messages with 160 beside each; the file is larger, by about a half.
+    /// So many bytes, of the messages with 160 beside each. The file is larger, and does not become smaller.
     pub bytes: u64,
     /// So long.
     pub time: Duration,
@@ -141,7 +141,7 @@ impl Keeping {
         let about = &self.about;
         about.count() > self.keep.messages
             || (about.bytes > self.keep.bytes && about.count() > 1)
-            // Looked at by who drops it.
+            // The oldest that is kept is younger than the last that was dropped; its own time is in the store.
             || about.count() > 0 && now.before(self.keep.time) > about.dropped.unwrap_or(about.began)
     }
 
