@@ -16,7 +16,7 @@ use actogen::{
 use serde_json::Value;
 
 /// The identities of the mesh: of the recorder, of who replays, and of a publisher in this process.
-const NAMED: [(u64, &[&str]); 3] = [(100, &["recorder"]), (101, &[]), (1, &["builder"])];
+const NAMED: [(u64, &[&str]); 3] = [(1, &["builder"]), (100, &["recorder"]), (101, &[])];
 
 struct Bus {
     home: tempfile::TempDir,
