@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::ActorId,
     packed::Packed,
+    publication::Published,
     rows::{self, Attempt, Dead, Delta, Meta, Past, Peer, Reading, Reply, Seen, State},
     store::{Batch, Store, StoreError, Table, each_row, scan_prefix},
 };
@@ -287,6 +288,7 @@ fn checked(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::Delta => rows::opened::<Delta>(what, value).map(drop),
         Table::Seen => rows::opened::<Seen>(what, value).map(drop),
         Table::Out | Table::Timer => rows::opened::<Packed>(what, value).map(drop),
+        Table::Publish => rows::opened::<Published>(what, value).map(drop),
         Table::Reply => rows::opened::<Reply>(what, value).map(drop),
         Table::Attempt => rows::opened::<Attempt>(what, value).map(drop),
         Table::Dead => rows::opened::<Dead>(what, value).map(drop),

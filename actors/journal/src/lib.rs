@@ -45,6 +45,7 @@
 //! | [`Journal`], [`JournalBuilder`] | a journal that is open in this process, and its settings |
 //! | [`JournaledActor`], [`EventSourced`], [`Keep`] | what can be journaled, and how its state is kept |
 //! | [`Turn`] | what a handler is given: time, randomness, sending, timers |
+//! | [`TurnPublish`], [`PublishResult`] | publishing from a turn, and what comes of it |
 //! | [`Journaled`], [`ActorId`], [`NodeName`] | addresses that outlive processes |
 //! | [`Shards`], [`ShardMap`] | actors spread over several journals, which move when processes come and go |
 //! | [`Client`] | asking from outside, once however often it must be sent |
@@ -73,6 +74,7 @@ pub mod inspect;
 mod journal;
 mod keeper;
 mod packed;
+mod publication;
 mod rows;
 mod settings;
 mod shards;
@@ -93,6 +95,7 @@ pub use crate::{
     events::JournalEvent,
     id::{ActorId, Journaled, NAME_BYTES, NODE_BYTES, NameError, NodeName, Place},
     journal::{Journal, JournalBuilder, OpenError},
+    publication::{PublishOutcome, PublishResult, TurnPublish, TurnReliable, Unconfirmed},
     settings::Poison,
     shards::{ShardMap, Shards},
     turn::{TimerId, Turn},

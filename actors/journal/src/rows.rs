@@ -14,6 +14,7 @@
 //! | dead | actor, number | [`Dead`] |
 //! | history | actor, turn | [`Past`] |
 //! | peer | node | [`Peer`] |
+//! | publish | actor, number | [`Published`](crate::publication::Published) |
 //! | epoch | node | the epoch of what is sent there; one, where there is no row |
 //!
 //! An actor's name, a node's and a kind end with a zero byte, which no name has, and numbers have eight bytes, the highest first.

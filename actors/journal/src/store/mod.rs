@@ -60,11 +60,13 @@ pub enum Table {
     Peer = 11,
     /// The epochs of what is sent to other nodes.
     Epoch = 12,
+    /// What has been published and is not done with.
+    Publish = 13,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::State,
         Self::Delta,
@@ -78,6 +80,7 @@ impl Table {
         Self::History,
         Self::Peer,
         Self::Epoch,
+        Self::Publish,
     ];
 
     /// The table's name, as stores and the command line show it.
@@ -96,6 +99,7 @@ impl Table {
             Self::History => "history",
             Self::Peer => "peer",
             Self::Epoch => "epoch",
+            Self::Publish => "publish",
         }
     }
 }
