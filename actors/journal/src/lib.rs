@@ -46,6 +46,7 @@
 //! | [`JournaledActor`], [`EventSourced`], [`Keep`] | what can be journaled, and how its state is kept |
 //! | [`Turn`] | what a handler is given: time, randomness, sending, timers |
 //! | [`TurnPublish`], [`PublishResult`] | publishing from a turn, and what comes of it |
+//! | [`Journal::consume`], [`StoreWindow`] | handling what is published once, over restarts |
 //! | [`Journaled`], [`ActorId`], [`NodeName`] | addresses that outlive processes |
 //! | [`Shards`], [`ShardMap`] | actors spread over several journals, which move when processes come and go |
 //! | [`Client`] | asking from outside, once however often it must be sent |
@@ -66,6 +67,7 @@
 
 mod actor;
 mod client;
+mod consume;
 mod engine;
 mod events;
 mod failpoint;
@@ -81,6 +83,7 @@ mod shards;
 pub mod store;
 mod time;
 mod turn;
+mod window;
 mod wire;
 mod writer;
 
@@ -91,6 +94,7 @@ pub use crate::failpoint::FailPoints;
 pub use crate::{
     actor::{EventSourced, JournaledActor, Keep, LoadError},
     client::{AskError, Client},
+    consume::ConsumeError,
     engine::JournalStats,
     events::JournalEvent,
     id::{ActorId, Journaled, NAME_BYTES, NODE_BYTES, NameError, NodeName, Place},
@@ -99,6 +103,7 @@ pub use crate::{
     settings::Poison,
     shards::{ShardMap, Shards},
     turn::{TimerId, Turn},
+    window::StoreWindow,
     wire::Refusal,
 };
 

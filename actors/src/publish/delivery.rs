@@ -54,6 +54,7 @@ impl<M: RemoteMessage> Deliveries<M> {
             Ok(message) => Some(Delivery {
                 id: arrived.signed.as_ref().map(|signed| signed.id),
                 hash: arrived.signed.as_ref().map(|signed| signed.hash),
+                content: arrived.signed.as_ref().map(|signed| signed.content),
                 is_awaited: arrived.signed.as_ref().is_some_and(|it| !it.owed_by.is_empty()),
                 topic: arrived.topic,
                 from: arrived.from,
@@ -136,6 +137,7 @@ pub struct Delivery<M> {
     from: ContextId,
     id: Option<MessageId>,
     hash: Option<[u8; 32]>,
+    content: Option<[u8; 32]>,
     is_awaited: bool,
     attempt: u32,
     /// There until it is taken out.
@@ -203,6 +205,11 @@ impl<M> Delivery<M> {
     /// The hash that its publisher has signed, if it is signed: it is what acknowledgements are about.
     pub fn hash(&self) -> Option<[u8; 32]> {
         self.hash
+    }
+
+    /// A hash of what it says (topic, publisher, type, body), if it is signed: the same however often it is published, and for whomever.
+    pub fn content(&self) -> Option<[u8; 32]> {
+        self.content
     }
 
     /// Whether its publisher waits for an acknowledgement of this context.

@@ -62,11 +62,13 @@ pub enum Table {
     Epoch = 12,
     /// What has been published and is not done with.
     Publish = 13,
+    /// Published messages that were handled, in a [window](crate::StoreWindow).
+    Handled = 14,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::State,
         Self::Delta,
@@ -81,6 +83,7 @@ impl Table {
         Self::Peer,
         Self::Epoch,
         Self::Publish,
+        Self::Handled,
     ];
 
     /// The table's name, as stores and the command line show it.
@@ -100,6 +103,7 @@ impl Table {
             Self::Peer => "peer",
             Self::Epoch => "epoch",
             Self::Publish => "publish",
+            Self::Handled => "handled",
         }
     }
 }
