@@ -206,7 +206,8 @@ impl JournalBuilder {
             }
             #[cfg(feature = "postgres")]
             Kept::Postgres(settings) => {
-                opened(is_here, move || PostgresStore::open(settings)).await?
+                let points = points.clone();
+                opened(is_here, move || PostgresStore::open_with(settings, points)).await?
             }
         };
         let (writer, mut said) = match is_here {
