@@ -213,9 +213,9 @@ where
             // Nothing more will be durable here: the publisher sends it to whoever comes after.
             None => return Verdict::Halt,
             Some(Ok(answer)) => answer,
-            Some(Err(Refusal::Failed(_) | Refusal::Busy | Refusal::Broken(_))) => {
-                return Verdict::Nack(AGAIN.0);
-            }
+            Some(Err(
+                Refusal::Failed(_) | Refusal::Busy | Refusal::Broken(_) | Refusal::UnknownKind(_),
+            )) => return Verdict::Nack(AGAIN.0),
             Some(Err(refusal)) => return Verdict::Drop(refusal.to_string()),
         };
         if let (Some(core), Some(noted)) = (self.core.upgrade(), &mut self.noted) {
