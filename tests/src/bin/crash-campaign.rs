@@ -46,7 +46,13 @@ fn main() -> ExitCode {
         Ok(holds) if holds => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("crash-campaign: {error}");
+            eprint!("crash-campaign: {error}");
+            let mut cause = error.source();
+            while let Some(because) = cause {
+                eprint!(": {because}");
+                cause = because.source();
+            }
+            eprintln!();
             ExitCode::FAILURE
         }
     }

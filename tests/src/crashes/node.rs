@@ -15,8 +15,12 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::counter::Counter;
 
-/// The lease of a journal in a database: whoever comes after a process that was killed waits so long.
-const LEASE: Duration = Duration::from_millis(500);
+/// The lease of a journal in a database: whoever comes after a process that was killed waits so long. It is also the time for a connection, and
+/// a password's proof takes a tenth of it in a build that is not optimized.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// How long the server may be away: it is not, but the machine may have much else to do.
+const AWAY: Duration = Duration::from_secs(60);
 
 /// Where the nodes have their journals.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,7 +45,7 @@ impl Stores {
         match self {
             Self::Files(folder) => Journal::builder(cx, folder.join(format!("{node}.redb"))),
             Self::Postgres(url) => {
-                Journal::postgres(cx, PostgresSettings::new(url, node).lease(LEASE))
+                Journal::postgres(cx, PostgresSettings::new(url, node).lease(LEASE).patience(AWAY))
             }
         }
     }
