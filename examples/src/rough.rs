@@ -7,9 +7,11 @@ use std::{
     io,
     net::SocketAddr,
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
+use actogen::{quic::DatagramSocket, transport::BoxFuture};
 use tokio::net::UdpSocket;
 
 /// One datagram of so many is dropped.
@@ -26,6 +28,42 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// The longest datagram that there is.
 const LONGEST: usize = 65_536;
+
+/// The socket behind a relay. What a context that has it tells others to dial is what it is said to listen at: the relay.
+#[derive(Debug)]
+pub struct Behind(UdpSocket);
+
+impl Behind {
+    /// A socket on the loopback.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub async fn open() -> io::Result<Self> {
+        Ok(Self(UdpSocket::bind("127.0.0.1:0").await?))
+    }
+}
+
+impl DatagramSocket for Behind {
+    fn try_send_to(&self, datagram: &[u8], to: SocketAddr) -> io::Result<()> {
+        self.0.try_send_to(datagram, to).map(drop)
+    }
+
+    fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.try_recv_from(buffer)
+    }
+
+    fn readable(self: Arc<Self>) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(async move { self.0.readable().await })
+    }
+
+    fn writable(self: Arc<Self>) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(async move { self.0.writable().await })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
 
 /// What a relay has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,13 +9,14 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actogen::{Child, prelude::*};
+use actogen::{Child, prelude::*, quic::DatagramSocket};
 use actogen_examples::{
     bank_durable::{Audit, Bank, Branch, Deposit, Transfer},
-    rough::{Passed, Relay},
+    rough::{Behind, Passed, Relay},
 };
 use clap::Parser;
 
@@ -147,11 +148,10 @@ async fn begun(mesh: actogen::Mesh, rough: bool) -> actogen::Result<(Context, Op
     if !rough {
         return Ok((builder.listen("127.0.0.1:0").start().await?, None));
     }
-    // Free when it was asked for.
-    let own = std::net::UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-    let relay = Relay::open(own, SEED).await?;
-    let advertised = relay.address()?.to_string();
-    let builder = builder.listen(own.to_string()).quic(|quic| quic.advertise = Some(advertised));
+    let socket = Arc::new(Behind::open().await?);
+    let relay = Relay::open(socket.local_addr()?, SEED).await?;
+    let builder = builder.listen(relay.address()?.to_string());
+    let builder = builder.quic(|quic| quic.socket = Some(socket));
     Ok((builder.start().await?, Some(relay)))
 }
 
