@@ -8,6 +8,7 @@ use std::{
 
 use actogen::prelude::*;
 use actogen_journal::{Journal, JournalBuilder, Journaled, JournaledActor, Turn};
+use futures_util::future::try_join_all;
 
 use super::{folder, ours};
 use crate::{
@@ -46,8 +47,11 @@ const ACTORS: usize = 1000;
 /// Actors whose memory is measured.
 const IDLERS: usize = 10_000;
 
-/// How long they have nothing to do before they leave the memory.
-const IDLE: Duration = Duration::from_millis(500);
+/// So many of them are asked at once.
+const AT_ONCE: usize = 250;
+
+/// How long they have nothing to do before they leave the memory: none does before all have been asked, on a machine that is not busy.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -164,10 +168,14 @@ async fn memory(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         let journal = opened(builder.kind::<Whole>()).await?;
         let client = journal.client();
         allocations::start();
-        for number in 0..IDLERS {
-            // No number: nothing but the sum is in its state.
-            let actor = named::<Whole>(&journal, &format!("idler {number}"))?;
-            client.send(&actor, Touch).await.map_err(Failure::ours("asking an actor"))?;
+        for first in (0..IDLERS).step_by(AT_ONCE) {
+            let touch = async |number: usize| {
+                // No number: nothing but the sum is in its state.
+                let actor = named::<Whole>(&journal, &format!("idler {number}"))?;
+                let touched = client.send(&actor, Touch).await;
+                touched.map_err(Failure::ours("asking an actor"))
+            };
+            try_join_all((first..IDLERS.min(first + AT_ONCE)).map(touch)).await?;
         }
         let (awake, with) = (journal.stats().awake, allocations::held());
         let begun = Instant::now();
