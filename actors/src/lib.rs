@@ -221,6 +221,7 @@ pub mod __private {
         message::Body,
         nursery::Spawnable,
         service::{Method, Mode, RegisteredMethod, RegisteredService, Serving},
+        topics::{check_topic, publish_encoded},
         turn::{Envelope, Turn, deliver, deliver_inbound, unknown},
     };
     pub use ::{actix, inventory};

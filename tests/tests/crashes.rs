@@ -5,7 +5,7 @@
 use actogen::prelude::*;
 use actogen_journal::{Client, Journaled, inspect, store::FileStore};
 use actogen_tests::{
-    crashes::{self, DieLater, Mortal, Plan, open_mortal},
+    crashes::{self, DieLater, Mortal, Plan, Stores, open_mortal, postgres::Server},
     until::until_some,
 };
 
@@ -15,10 +15,14 @@ actogen::test_child!();
 const SEED: u64 = 20;
 
 async fn campaign(context: &Context, recoveries: u64, points: &[&'static str]) {
+    let folder = tempfile::tempdir().unwrap();
+    campaign_in(context, &Stores::Files(folder.path().to_owned()), recoveries, points).await;
+}
+
+async fn campaign_in(context: &Context, stores: &Stores, recoveries: u64, points: &[&'static str]) {
     let seed = std::env::var("ACTOGEN_CRASH_SEED").ok().and_then(|seed| seed.parse().ok());
     let plan = Plan { seed: seed.unwrap_or(SEED), recoveries, points: points.to_vec() };
-    let folder = tempfile::tempdir().unwrap();
-    let outcome = crashes::run(context, folder.path(), &plan, |_| {}).await.unwrap();
+    let outcome = crashes::run(context, stores, &plan, |_| {}).await.unwrap();
     println!("{outcome:?}");
     assert!(outcome.holds(), "{outcome:?}");
     assert!(outcome.acked > recoveries, "{outcome:?}");
@@ -46,6 +50,22 @@ async fn j03_killed_once_a_turn_is_durable_its_messages_are_sent_by_the_next_pro
 async fn j13_killed_again_while_it_recovers(cx: Context) {
     campaign(&cx, 50, &["open.before", "recover.out", "open.after", "load.after", "attempt.after"])
         .await;
+}
+
+/// As the others, where the nodes have their journals in a database; a whole campaign takes `crash-campaign --store postgres`.
+#[actogen::test]
+async fn killed_around_commits_to_a_database_nobody_outside_can_tell(cx: Context) {
+    let name = "killed_around_commits_to_a_database_nobody_outside_can_tell";
+    let Some(server) = Server::start(name) else { return };
+    let points = [
+        "postgres.connected",
+        "postgres.lease.taken",
+        "postgres.commit.open",
+        "postgres.commit.done",
+        "commit.after",
+        "release.between",
+    ];
+    campaign_in(&cx, &Stores::Postgres(server.direct()), 20, &points).await;
 }
 
 /// A message that ends the process whenever it is handled is given up after as many attempts as are written down, and the first, of which

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::ActorId,
     packed::Packed,
+    publication::Published,
     recorder::{KeptRow, PlaceRow},
     rows::{self, Attempt, Dead, Delta, Meta, Past, Peer, Reading, Reply, Seen, State},
     store::{Batch, Store, StoreError, Table, each_row, scan_prefix},
+    window::Handled,
 };
 
 /// A store's contents in numbers.
@@ -288,6 +290,8 @@ fn checked(table: Table, value: &[u8]) -> Result<(), StoreError> {
         Table::Delta => rows::opened::<Delta>(what, value).map(drop),
         Table::Seen => rows::opened::<Seen>(what, value).map(drop),
         Table::Out | Table::Timer => rows::opened::<Packed>(what, value).map(drop),
+        Table::Publish => rows::opened::<Published>(what, value).map(drop),
+        Table::Handled => rows::opened::<Handled>(what, value).map(drop),
         Table::Reply => rows::opened::<Reply>(what, value).map(drop),
         Table::Attempt => rows::opened::<Attempt>(what, value).map(drop),
         Table::Dead => rows::opened::<Dead>(what, value).map(drop),

@@ -165,6 +165,13 @@ impl JournalBuilder {
         self
     }
 
+    /// How many published messages an actor that [consumes](Journal::consume) is known to have handled; the oldest are forgotten, and
+    /// handled again if they come again. None is older than [`Self::memory`]. 65,536 by default.
+    pub fn window(mut self, messages: usize) -> Self {
+        self.settings.window = messages.max(1);
+        self
+    }
+
     /// How many actors may be in memory before a request or a message from another node that would wake one more is refused, and has to come
     /// again. A hundred thousand by default.
     pub fn awake(mut self, actors: usize) -> Self {
@@ -199,7 +206,8 @@ impl JournalBuilder {
             }
             #[cfg(feature = "postgres")]
             Kept::Postgres(settings) => {
-                opened(is_here, move || PostgresStore::open(settings)).await?
+                let points = points.clone();
+                opened(is_here, move || PostgresStore::open_with(settings, points)).await?
             }
         };
         let (writer, mut said) = match is_here {
@@ -388,6 +396,10 @@ impl Journal {
     /// Counts since the journal was opened.
     pub fn stats(&self) -> JournalStats {
         self.0.core.borrow().stats()
+    }
+
+    pub(crate) fn core(&self) -> Weak<RefCell<Engine>> {
+        Rc::downgrade(&self.0.core)
     }
 
     /// Whether its store has failed, or was taken over: nothing is acknowledged any more.

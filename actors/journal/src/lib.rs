@@ -45,6 +45,8 @@
 //! | [`Journal`], [`JournalBuilder`] | a journal that is open in this process, and its settings |
 //! | [`JournaledActor`], [`EventSourced`], [`Keep`] | what can be journaled, and how its state is kept |
 //! | [`Turn`] | what a handler is given: time, randomness, sending, timers |
+//! | [`TurnPublish`], [`PublishResult`] | publishing from a turn, and what comes of it |
+//! | [`Journal::consume`], [`StoreWindow`] | handling what is published once, over restarts |
 //! | [`Journaled`], [`ActorId`], [`NodeName`] | addresses that outlive processes |
 //! | [`Shards`], [`ShardMap`] | actors spread over several journals, which move when processes come and go |
 //! | [`Client`] | asking from outside, once however often it must be sent |
@@ -66,6 +68,7 @@
 
 mod actor;
 mod client;
+mod consume;
 mod engine;
 mod events;
 mod failpoint;
@@ -74,6 +77,7 @@ pub mod inspect;
 mod journal;
 mod keeper;
 mod packed;
+mod publication;
 mod recorder;
 mod rows;
 mod settings;
@@ -81,6 +85,7 @@ mod shards;
 pub mod store;
 mod time;
 mod turn;
+mod window;
 mod wire;
 mod writer;
 
@@ -91,14 +96,17 @@ pub use crate::failpoint::FailPoints;
 pub use crate::{
     actor::{EventSourced, JournaledActor, Keep, LoadError},
     client::{AskError, Client},
+    consume::ConsumeError,
     engine::JournalStats,
     events::JournalEvent,
     id::{ActorId, Journaled, NAME_BYTES, NODE_BYTES, NameError, NodeName, Place},
     journal::{Journal, JournalBuilder, OpenError},
+    publication::{PublishOutcome, PublishResult, TurnPublish, TurnReliable, Unconfirmed},
     recorder::{Keep as KeepRecords, Recorder, RecorderBuilder, RecorderError, RecorderStats},
     settings::Poison,
     shards::{ShardMap, Shards},
     turn::{TimerId, Turn},
+    window::StoreWindow,
     wire::Refusal,
 };
 

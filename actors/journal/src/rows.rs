@@ -14,6 +14,8 @@
 //! | dead | actor, number | [`Dead`] |
 //! | history | actor, turn | [`Past`] |
 //! | peer | node | [`Peer`] |
+//! | publish | actor, number | [`Published`](crate::publication::Published) |
+//! | handled | number | [`Handled`](crate::window::Handled) |
 //! | epoch | node | the epoch of what is sent there; one, where there is no row |
 //!
 //! An actor's name, a node's and a kind end with a zero byte, which no name has, and numbers have eight bytes, the highest first.
@@ -247,7 +249,6 @@ impl<'a> Reading<'a> {
         Some(u64::from_be_bytes(*number))
     }
 
-    #[cfg(test)]
     pub(crate) fn client(&mut self) -> Option<u128> {
         let (number, rest) = self.0.split_first_chunk::<16>()?;
         self.0 = rest;

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) answers: usize,
     /// How long the answers of an asker that has gone are kept.
     pub(crate) memory: Duration,
+    /// Published messages that one actor is known to have handled.
+    pub(crate) window: usize,
 }
 
 impl Default for Settings {
@@ -57,6 +59,7 @@ impl Default for Settings {
             twice: false,
             answers: 1024,
             memory: Duration::from_secs(24 * 3600),
+            window: 65_536,
         }
     }
 }

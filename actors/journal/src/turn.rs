@@ -14,6 +14,7 @@ use crate::{
     actor::{EventSourced, JournaledActor},
     id::{ActorId, Journaled, NodeName, Place},
     packed::Packed,
+    publication::Publication,
     time::Millis,
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Effects {
     pub(crate) timers: Vec<(TimerId, Packed)>,
     pub(crate) cancelled: Vec<TimerId>,
     pub(crate) events: Vec<Vec<u8>>,
+    /// What is published, each with its number.
+    pub(crate) published: Vec<(u64, Publication)>,
     pub(crate) numbered: u64,
     /// The actor leaves the memory.
     pub(crate) sleeps: bool,
@@ -124,7 +127,7 @@ impl<A> Turn<A> {
         self.effects.sent.push(Sending { to: to.place().clone(), number, message });
     }
 
-    fn packed<M: RemoteMessage>(&mut self, message: &M) -> Option<Packed> {
+    pub(crate) fn packed<M: RemoteMessage>(&mut self, message: &M) -> Option<Packed> {
         match Packed::of(message) {
             Ok(packed) => Some(packed),
             Err(error) => {
@@ -134,9 +137,21 @@ impl<A> Turn<A> {
         }
     }
 
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         self.effects.numbered += 1;
         self.effects.numbered
+    }
+
+    pub(crate) fn own(&self) -> &Place {
+        &self.given.own
+    }
+
+    pub(crate) fn at(&self) -> Millis {
+        self.given.at
+    }
+
+    pub(crate) fn effects_mut(&mut self) -> &mut Effects {
+        &mut self.effects
     }
 
     /// Takes a timer back. One that has fired already, and whose message waits, is taken back as well.
@@ -153,7 +168,8 @@ impl<A> Turn<A> {
         self.failure.get_or_insert(why.into());
     }
 
-    /// Ends the actor with this turn: its state and its timers are gone. The next message begins it anew.
+    /// Ends the actor with this turn: its state and its timers are gone, and it hears no result of what it has published. The next message
+    /// begins it anew.
     pub fn end(&mut self) {
         self.effects.ends = true;
     }

@@ -60,6 +60,7 @@ impl<M: RemoteMessage> Deliveries<M> {
                 id: arrived.signed.as_ref().map(|signed| signed.id),
                 hash: arrived.signed.as_ref().map(|signed| signed.hash),
                 sequence: arrived.signed.as_ref().map(|signed| signed.place()),
+                content: arrived.signed.as_ref().map(|signed| signed.content),
                 is_awaited: arrived.signed.as_ref().is_some_and(|it| !it.owed_by.is_empty()),
                 topic: arrived.topic,
                 from: arrived.from,
@@ -146,6 +147,7 @@ pub struct Delivery<M> {
     id: Option<MessageId>,
     hash: Option<[u8; 32]>,
     sequence: Option<Sequence>,
+    content: Option<[u8; 32]>,
     is_awaited: bool,
     attempt: u32,
     /// There until it is taken out.
@@ -218,6 +220,11 @@ impl<M> Delivery<M> {
     /// Its place among its publisher's messages, if it is signed.
     pub fn sequence(&self) -> Option<Sequence> {
         self.sequence
+    }
+
+    /// A hash of what it says (topic, publisher, type, body), if it is signed: the same however often it is published, and for whomever.
+    pub fn content(&self) -> Option<[u8; 32]> {
+        self.content
     }
 
     /// Whether its publisher waits for an acknowledgement of this context.

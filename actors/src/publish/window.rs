@@ -20,7 +20,8 @@ pub struct WindowKey {
 }
 
 impl WindowKey {
-    pub(super) const fn new(publisher: ContextId, id: MessageId) -> Self {
+    /// The message that this context has published under this id.
+    pub const fn new(publisher: ContextId, id: MessageId) -> Self {
         Self { publisher, id }
     }
 }

@@ -50,11 +50,10 @@ pub(crate) use self::{
 use self::{
     actor::{FromHere, Topics},
     gate::Refused,
-    pattern::check_topic,
 };
 pub use self::{
     observe::{Observation, Observed, ObservedSignature},
-    pattern::TopicError,
+    pattern::{TopicError, check_topic},
 };
 use crate::{
     actor::RemoteActor,
@@ -177,20 +176,11 @@ impl Context {
     /// Publishes a message under a topic: to all in the mesh who have subscribed to it by then, as far as that is known here. Waits for room
     /// to hand it on; nobody says who has got it.
     pub fn publish<M: RemoteMessage>(&self, topic: &str, message: &M) -> Publish<'_> {
-        let carried = || {
-            check_topic(topic)?;
-            let mut body = Vec::new();
-            message.encode(M::CODEC, &mut body)?;
-            Ok(Carried {
-                topic: topic.to_owned(),
-                from: self.id(),
-                tag: M::TAG.get(),
-                codec: M::CODEC.number(),
-                body: Bytes::from(body),
-                signed: None,
-            })
-        };
-        Publish { context: self, carried: carried() }
+        let mut body = Vec::new();
+        if let Err(error) = message.encode(M::CODEC, &mut body) {
+            return Publish { context: self, carried: Err(error.into()) };
+        }
+        publish_encoded(self, topic, (M::TAG.get(), M::CODEC.number()), body.into())
     }
 
     /// Subscribes to messages of one type under topics that match a pattern: `*` stands for one word, a last `>` for one or more.
@@ -284,6 +274,25 @@ impl Context {
     fn topics(&self) -> Remote<Topics> {
         self.remote(self.address(Handle::TOPICS))
     }
+}
+
+/// As [`Context::publish`], for a message of this tag and codec that has been encoded before, such as one that comes from a store.
+pub fn publish_encoded<'a>(
+    context: &'a Context,
+    topic: &str,
+    (tag, codec): (u64, u8),
+    body: Bytes,
+) -> Publish<'a> {
+    let from = context.id();
+    let carried = check_topic(topic).map(|()| Carried {
+        topic: topic.to_owned(),
+        from,
+        tag,
+        codec,
+        body,
+        signed: None,
+    });
+    Publish { context, carried: carried.map_err(Into::into) }
 }
 
 /// Publishes what was made ready here, if there is room.

@@ -43,7 +43,10 @@ fn check(
 }
 
 /// Whether this can be published to.
-pub(crate) fn check_topic(topic: &str) -> Result<(), TopicError> {
+///
+/// # Errors
+/// [`TopicError`].
+pub fn check_topic(topic: &str) -> Result<(), TopicError> {
     check(topic, "topic", "", |word, _| !word.contains(['*', '>']))
 }
 

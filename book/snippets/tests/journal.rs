@@ -8,7 +8,9 @@ use std::time::Duration;
 use actogen::prelude::*;
 use actogen_journal::{Journal, Journaled, JournaledActor, Turn};
 // ANCHOR_END: imports
+use actogen::{Consumption, MessageId, Text};
 use actogen_journal::store::PostgresSettings;
+use actogen_journal::{PublishOutcome, PublishResult};
 
 // ANCHOR: messages
 #[derive(RemoteMessage, Serialize, Deserialize)]
@@ -199,4 +201,88 @@ mod versions {
         let older = actogen::Codec::Postcard.encode(&7_u32).unwrap();
         assert_eq!(Stock::load(1, &older).unwrap().taken, 7);
     }
+}
+
+// ANCHOR: publish
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "shop.Sold", reply = "Result<(), String>")]
+struct Sold {
+    article: String,
+}
+
+#[derive(RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "shop.Sell")]
+struct Sell {
+    article: String,
+}
+
+#[derive(Default, JournaledActor, Serialize, Deserialize)]
+#[journaled(kind = "till", messages(Sell, PublishResult))]
+struct Till {
+    sold: Vec<String>,
+    open: Vec<MessageId>,
+}
+
+impl Handler<Sell> for Till {
+    type Result = ();
+    fn handle(&mut self, sell: Sell, turn: &mut Turn<Self>) {
+        let sold = Sold { article: sell.article.clone() };
+        turn.publish("shop.stock", &sold);
+        let publish = turn.publish("shop.sold", &sold).require(["billing"]);
+        self.open.push(publish.within(Duration::from_secs(3600)).id());
+        self.sold.push(sell.article);
+    }
+}
+
+impl Handler<PublishResult> for Till {
+    type Result = ();
+    fn handle(&mut self, result: PublishResult, turn: &mut Turn<Self>) {
+        self.open.retain(|id| *id != result.id);
+        if let PublishOutcome::Timeout(by) = result.outcome {
+            turn.publish("shop.alarm", &Text(format!("no word from {:?}", by.missing)));
+        }
+    }
+}
+// ANCHOR_END: publish
+
+impl Actor for Till {
+    type Context = Turn<Self>;
+}
+
+#[derive(Default, JournaledActor, Serialize, Deserialize)]
+#[journaled(kind = "ledger", messages(Sold))]
+struct Ledger {
+    sold: Vec<String>,
+}
+
+impl Actor for Ledger {
+    type Context = Turn<Self>;
+}
+
+impl Handler<Sold> for Ledger {
+    type Result = Result<(), String>;
+    fn handle(&mut self, sold: Sold, _: &mut Turn<Self>) -> Self::Result {
+        self.sold.push(sold.article);
+        Ok(())
+    }
+}
+
+#[expect(dead_code, reason = "it needs a context with a name, and the tests of the crate have one")]
+// ANCHOR: consume
+fn bill(cx: &Context, journal: &Journal) -> actogen::Result<Consumption> {
+    let ledger = journal.actor::<Ledger>("2026")?;
+    Ok(journal.consume(cx.consume::<Sold>("shop.sold"), &ledger)?)
+}
+// ANCHOR_END: consume
+
+#[actogen::test]
+async fn what_is_sold_is_published_and_who_is_not_there_is_missed(
+    cx: Context,
+) -> actogen::Result<()> {
+    let mut stock = cx.subscribe::<Sold>("shop.stock")?;
+    let journal = Journal::in_memory(&cx).kind::<Till>().open().await?;
+    let till = journal.actor::<Till>("front")?;
+    journal.client().send(&till, Sell { article: "atlas".to_owned() }).await?;
+    assert_eq!(stock.next().await?.message.article, "atlas");
+    Ok(())
 }

@@ -9,11 +9,15 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actogen::{Child, prelude::*};
-use actogen_examples::bank_durable::{Audit, Bank, Branch, Deposit, Transfer};
+use actogen::{Child, prelude::*, quic::DatagramSocket};
+use actogen_examples::{
+    bank_durable::{Audit, Bank, Branch, Deposit, Transfer},
+    rough::{Behind, Passed, Relay},
+};
 use clap::Parser;
 
 /// Accounts that several processes keep, while they are killed.
@@ -34,10 +38,16 @@ struct Arguments {
     /// Milliseconds between two kills
     #[arg(long, default_value_t = 500)]
     kill_every: u64,
+    /// Drop one of 50 datagrams between the processes, and delay the others by up to 20 ms each, so that they overtake each other
+    #[arg(long)]
+    rough: bool,
     /// Keep the journals in this folder, where another run goes on with them; else in one that is removed
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }
+
+/// What chance is made of that befalls datagrams.
+const SEED: u64 = 1;
 
 /// What each account begins with.
 const BEGINNING: u64 = 1000;
@@ -65,7 +75,7 @@ async fn run(arguments: Arguments) -> actogen::Result<bool> {
     let folder = arguments.folder.clone().unwrap_or_else(|| temporary.path().to_owned());
     std::fs::create_dir_all(&folder)?;
     let mesh = actogen::Mesh::fresh("bank-durable")?;
-    let context = Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await?;
+    let (context, relay) = begun(mesh, arguments.rough).await?;
     let names: Vec<String> = (1..=arguments.processes).map(|n| format!("branch-{n}")).collect();
     let mut branches = Vec::new();
     for name in &names {
@@ -115,6 +125,10 @@ async fn run(arguments: Arguments) -> actogen::Result<bool> {
     }
     let audit = settled(&bank).await?;
     println!("{} transfers, {kills} processes killed", transfers.get());
+    if let Some(relay) = relay {
+        let Passed { came, dropped } = relay.passed();
+        println!("{dropped} of {came} datagrams dropped");
+    }
     println!("{} in the accounts, {} on its way", audit.balances, audit.sent - audit.received);
     let holds = audit.balances == all && audit.is_settled();
     println!(
@@ -126,6 +140,19 @@ async fn run(arguments: Arguments) -> actogen::Result<bool> {
     }
     context.shutdown().await;
     Ok(holds)
+}
+
+/// The root, behind a network that is as good as the machine's own or much worse.
+async fn begun(mesh: actogen::Mesh, rough: bool) -> actogen::Result<(Context, Option<Relay>)> {
+    let builder = Context::builder().mesh(mesh);
+    if !rough {
+        return Ok((builder.listen("127.0.0.1:0").start().await?, None));
+    }
+    let socket = Arc::new(Behind::open().await?);
+    let relay = Relay::open(socket.local_addr()?, SEED).await?;
+    let builder = builder.listen(relay.address()?.to_string());
+    let builder = builder.quic(|quic| quic.socket = Some(socket));
+    Ok((builder.start().await?, Some(relay)))
 }
 
 /// A process that keeps a branch's accounts.

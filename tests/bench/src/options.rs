@@ -36,7 +36,7 @@ struct Arguments {
     /// Measure although bare QUIC is far slower than bare TCP, as where the system's UDP is slow. The ratios flatter us then
     #[arg(long)]
     accept_slow_reference: bool,
-    /// How many messages a flood has: for tests, since a short one shows little
+    /// How many messages a flood has, and how many turns a recovery: for tests, since a short one shows little
     #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
     /// Where the I/O runs

@@ -69,7 +69,7 @@ pub(crate) struct Plan {
     pub(crate) lasts: Duration,
     /// The measures to take, all if there are none.
     pub(crate) only: Vec<String>,
-    /// How many messages a flood has, instead of its own number.
+    /// How many messages a flood has, and how many turns a recovery, instead of their own numbers.
     pub(crate) messages: Option<u64>,
     /// Whether to measure beside a reference that is slow itself.
     pub(crate) accepts_slow_reference: bool,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use actogen::prelude::*;
-use actogen_tests::crashes::{self, Plan};
+use actogen_tests::crashes::{self, Plan, Stores, postgres::Server};
 use clap::{Parser, ValueEnum};
 
 /// Kills journaled nodes at every instant that has a name, and at random ones, under load, and counts what is lost or comes twice.
@@ -19,7 +19,7 @@ struct Arguments {
     #[arg(long, default_value_t = 300)]
     count: u64,
     /// An instant at which a process is killed; may be given more than once. All, if there are none
-    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(actogen_journal::FailPoints::ALL))]
+    #[arg(long)]
     point: Vec<String>,
     /// The store of the nodes
     #[arg(long, value_enum, default_value_t = Store::Redb)]
@@ -33,6 +33,8 @@ struct Arguments {
 enum Store {
     /// One redb file for each node
     Redb,
+    /// A PostgreSQL server that is started for this, from /usr/lib/postgresql
+    Postgres,
 }
 
 fn main() -> ExitCode {
@@ -44,21 +46,44 @@ fn main() -> ExitCode {
         Ok(holds) if holds => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("crash-campaign: {error}");
+            eprint!("crash-campaign: {error}");
+            let mut cause = error.source();
+            while let Some(because) = cause {
+                eprint!(": {because}");
+                cause = because.source();
+            }
+            eprintln!();
             ExitCode::FAILURE
         }
     }
 }
 
 async fn campaign(arguments: &Arguments) -> actogen::Result<bool> {
-    let Store::Redb = arguments.store;
     let folder = tempfile::tempdir()?;
+    // Ends with this.
+    let server = match arguments.store {
+        Store::Redb => None,
+        Store::Postgres => {
+            let missing =
+                "PostgreSQL is not installed: nothing is at /usr/lib/postgresql/*/bin/initdb";
+            Some(Server::start("crash-campaign").ok_or(missing)?)
+        }
+    };
+    let stores = match &server {
+        None => Stores::Files(folder.path().to_owned()),
+        Some(server) => Stores::Postgres(server.direct()),
+    };
     let mesh = actogen::Mesh::fresh("crash-campaign")?;
     let context = Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await?;
-    let all = actogen_journal::FailPoints::ALL.into_iter();
-    let points = all.filter(|point| arguments.point.iter().any(|wanted| wanted == point)).collect();
+    let mut points = Vec::new();
+    for wanted in &arguments.point {
+        let point = stores.points().into_iter().find(|point| point == wanted);
+        let known =
+            || format!("{wanted} is no instant of this store; those are {:?}", stores.points());
+        points.push(point.ok_or_else(known)?);
+    }
     let plan = Plan { seed: arguments.seed, recoveries: arguments.count, points };
-    let outcome = crashes::run(&context, folder.path(), &plan, |outcome| {
+    let outcome = crashes::run(&context, &stores, &plan, |outcome| {
         if outcome.recoveries.is_multiple_of(100) {
             eprintln!("{} recoveries, {} steps acknowledged", outcome.recoveries, outcome.acked);
         }

@@ -6,22 +6,22 @@
 
 mod counter;
 mod node;
+pub mod postgres;
 
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
-    path::Path,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use actogen::{Child, prelude::*};
-use actogen_journal::{Client, FailPoints, Journaled};
+use actogen_journal::{Client, Journaled};
 use serde::{Deserialize, Serialize};
 
 pub use counter::Counts;
 use counter::{Count, Counter, Step};
-pub use node::{DieLater, Hello, Mortal, open_mortal};
+pub use node::{DieLater, Hello, Mortal, Stores, open_mortal};
 use node::{Order, open_node};
 
 /// Askers for each node.
@@ -106,17 +106,17 @@ struct Asked {
 /// When a process cannot be launched, or does not become what it should within its time.
 pub async fn run(
     context: &Context,
-    folder: &Path,
+    stores: &Stores,
     plan: &Plan,
     mut progress: impl FnMut(&Outcome),
 ) -> actogen::Result<Outcome> {
-    let all = if plan.points.is_empty() { FailPoints::ALL.to_vec() } else { plan.points.clone() };
+    let all = if plan.points.is_empty() { stores.points() } else { plan.points.clone() };
     let mut outcome =
         Outcome { seed: plan.seed, failpoints_total: all.len(), ..Outcome::default() };
     let mut chance = Chance(plan.seed);
     let mut nodes = Vec::new();
     for node in NODES {
-        nodes.push(Node::launch(context, folder, node, None).await?.0);
+        nodes.push(Node::launch(context, stores, node, None).await?.0);
     }
     let is_over = Rc::new(Cell::new(false));
     let mut askers = Vec::new();
@@ -135,11 +135,12 @@ pub async fn run(
         let among = if open.is_empty() { &all } else { &open };
         let point = among[chance.below(among.len() as u64) as usize];
         // A journal is opened once.
-        let passes = if point.starts_with("open.") { 1 } else { PASSES };
+        let is_once = ["open.", "postgres.connected", "postgres.lease"];
+        let passes = if is_once.iter().any(|once| point.starts_with(once)) { 1 } else { PASSES };
         let pass = 1 + chance.below(passes) as u32;
         nodes[which].kill().await;
         let dies_at = Some((point.to_owned(), pass));
-        let (node, opened) = Node::launch(context, folder, NODES[which], dies_at).await?;
+        let (node, opened) = Node::launch(context, stores, NODES[which], dies_at).await?;
         nodes[which] = node;
         let life = Duration::from_micros(chance.below(LONGEST_LIFE.as_micros() as u64));
         let has_ended = if opened { nodes[which].ends_within(life).await } else { true };
@@ -160,7 +161,7 @@ pub async fn run(
     }
     for (which, node) in NODES.into_iter().enumerate() {
         nodes[which].kill().await;
-        nodes[which] = Node::launch(context, folder, node, None).await?.0;
+        nodes[which] = Node::launch(context, stores, node, None).await?.0;
     }
     is_over.set(true);
     outcome.acked = 0;
@@ -237,14 +238,14 @@ impl Node {
     /// Launches a process and lets it open a node's journal; whether it has, or has ended while it did.
     async fn launch(
         context: &Context,
-        folder: &Path,
+        stores: &Stores,
         node: &str,
         dies_at: Option<(String, u32)>,
     ) -> actogen::Result<(Self, bool)> {
         let child = context.launch(Launch::local()).await?;
         let is_to_end = dies_at.is_some();
-        let file = folder.join(format!("{node}.redb"));
-        let opened = child.call::<open_node>(Order { file, node: node.to_owned(), dies_at }).await;
+        let order = Order { stores: stores.clone(), node: node.to_owned(), dies_at };
+        let opened = child.call::<open_node>(order).await;
         match opened {
             Ok(()) => Ok((Self(child), true)),
             Err(_) if is_to_end && !is_alive(&child) => Ok((Self(child), false)),

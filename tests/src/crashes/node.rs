@@ -8,15 +8,53 @@ use std::{
 };
 
 use actogen::prelude::*;
-use actogen_journal::{FailPoints, Journal, JournaledActor, Poison, Turn};
+use actogen_journal::{
+    FailPoints, Journal, JournalBuilder, JournaledActor, Poison, Turn, store::PostgresSettings,
+};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use super::counter::Counter;
 
+/// The lease of a journal in a database: whoever comes after a process that was killed waits so long. It is also the time for a connection, and
+/// a password's proof takes a tenth of it in a build that is not optimized.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// How long the server may be away: it is not, but the machine may have much else to do.
+const AWAY: Duration = Duration::from_secs(60);
+
+/// Where the nodes have their journals.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Stores {
+    /// A file each, in this folder.
+    Files(PathBuf),
+    /// In the PostgreSQL database at this URL.
+    Postgres(String),
+}
+
+impl Stores {
+    /// The instants that a process with such a store comes by.
+    pub fn points(&self) -> Vec<&'static str> {
+        let own = match self {
+            Self::Files(_) => &FailPoints::FILE[..],
+            Self::Postgres(_) => &FailPoints::POSTGRES,
+        };
+        [own, &FailPoints::COMMON].concat()
+    }
+
+    fn builder(&self, cx: &Context, node: &str) -> JournalBuilder {
+        match self {
+            Self::Files(folder) => Journal::builder(cx, folder.join(format!("{node}.redb"))),
+            Self::Postgres(url) => {
+                Journal::postgres(cx, PostgresSettings::new(url, node).lease(LEASE).patience(AWAY))
+            }
+        }
+    }
+}
+
 /// What a process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Order {
-    pub(super) file: PathBuf,
+    pub(super) stores: Stores,
     pub(super) node: String,
     /// Where it is to end, and the how-manieth time that it comes by there.
     pub(super) dies_at: Option<(String, u32)>,
@@ -41,7 +79,9 @@ pub(super) async fn open_node(cx: Context, order: Order) -> actogen::Result<()> 
             })
         }
     };
-    let journal = Journal::builder(&cx, order.file)
+    let journal = order
+        .stores
+        .builder(&cx, &order.node)
         .node(&order.node)
         .kind::<Counter>()
         // A message that is under way whenever its process is killed is not to blame.

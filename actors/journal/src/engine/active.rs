@@ -36,6 +36,8 @@ pub(crate) enum Source {
     Far { from: Place, epoch: u64, after: u64, number: u64, forced: bool, courier: Option<Courier> },
     /// A timer of its own.
     Timer(TimerId),
+    /// The result of what it has published under this number.
+    Published(u64),
 }
 
 impl Source {
@@ -56,13 +58,14 @@ impl Source {
                 numbered(b'p', from.to_string(), *number)
             }
             Self::Timer(timer) => numbered(b't', timer.due.0.to_string(), timer.number),
+            Self::Published(number) => numbered(b'r', String::new(), *number),
         }
     }
 
     pub(crate) fn place(&self) -> Option<&Place> {
         match self {
             Self::Near { from, .. } | Self::Far { from, .. } => Some(from),
-            Self::Client { .. } | Self::Timer(_) => None,
+            Self::Client { .. } | Self::Timer(_) | Self::Published(_) => None,
         }
     }
 
@@ -74,6 +77,7 @@ impl Source {
                 format!("{from}, message {number}")
             }
             Self::Timer(timer) => format!("timer {}", timer.number),
+            Self::Published(number) => format!("result of publish {number}"),
         }
     }
 }
@@ -158,7 +162,7 @@ pub(crate) struct Active {
     pub(crate) inbox_bytes: usize,
     /// Messages of senders that are paused; the front one is the one that failed.
     pub(crate) held: BTreeMap<Place, VecDeque<Arrived>>,
-    /// Timers that are paused. Each waits alone: it is behind nobody, and in front of nobody.
+    /// Timers and results that are paused. Each waits alone: it is behind nobody, and in front of nobody.
     pub(crate) held_timers: Vec<Arrived>,
     /// The state as it was last encoded; for actors that are kept as events, their checkpoint. Nothing before the first turn.
     pub(crate) saved: Option<Bytes>,

@@ -15,6 +15,7 @@ use crate::{
     events::JournalEvent,
     id::ActorId,
     packed::Packed,
+    publication::Publication,
     store::{Batch, StoreError},
     turn::Sending,
     wire::{Refusal, Taken},
@@ -32,6 +33,7 @@ pub(crate) enum Release {
     Answer(Asker, Result<Bytes, Refusal>),
     Send(ActorId, Sending),
     Timer(Key, Packed),
+    Publish(ActorId, u64, Publication),
     /// A message of another actor here has been taken.
     Took(ActorId, Packed),
     Tell(Courier, Taken),
@@ -231,6 +233,9 @@ impl Engine {
                 self.timers.set(key, message);
                 self.timers_changed.notify_one();
             }
+            Release::Publish(id, number, publication) => {
+                self.publish(id, number, publication, false);
+            }
             Release::Took(sender, message) => self.arrived(&sender, &message),
             Release::Tell(courier, taken) => drop(courier.send(taken)),
             Release::Noted(id) => {
@@ -262,6 +267,7 @@ impl Engine {
             self.hand_over();
         }
         let closing = self.writer.close();
+        self.publishes.stop();
         self.failed.get_or_insert_with(|| StoreError::Failed("it is closed".to_owned()));
         closing
     }
@@ -272,6 +278,7 @@ impl Engine {
             return;
         }
         self.failed = Some(error.clone());
+        self.publishes.stop();
         if *error == StoreError::Fenced || self.writer.lease().is_some() {
             self.succeeded.notify_one();
         }
@@ -315,6 +322,9 @@ pub(super) fn refuse(source: Source, refusal: &Refusal) {
             let _ = courier.send(taken);
         }
         // Its row is there, and it comes again when the journal is opened.
-        Source::Far { courier: None, .. } | Source::Near { .. } | Source::Timer(_) => {}
+        Source::Far { courier: None, .. }
+        | Source::Near { .. }
+        | Source::Timer(_)
+        | Source::Published(_) => {}
     }
 }

@@ -27,7 +27,7 @@ const BATCH: (usize, usize) = (256, 256 * 1024);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long after an attempt that failed the next one is made, at first and at last.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+pub(super) const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// How long until a receiver that waits for its operator is asked again.
 const LONG_PAUSE: Duration = Duration::from_secs(10);
@@ -121,7 +121,7 @@ pub(super) fn serve(me: Me, pair: Pair) {
 }
 
 /// Between half of it and all of it, so that many do not come at once.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let mut random = [0];
     // Without random numbers they come at once.
     let _ = getrandom::fill(&mut random);

@@ -10,6 +10,7 @@
 //! | `commit` | making turns durable, and then letting out what they have come to |
 //! | `recover`, `wake`, `look_up` | what is read from the store: at opening, of an actor, of whoever sends to it |
 //! | `outbox`, `courier` | messages on their way, and bringing them to other nodes |
+//! | `publish` | what turns publish, until there is a result |
 //! | `timers` | messages that are due at a time |
 //! | `sweep` | forgetting askers that have gone |
 //!
@@ -26,6 +27,7 @@ pub(crate) mod courier;
 mod look_up;
 mod outbox;
 mod patch;
+mod publish;
 mod recover;
 mod step;
 mod sweep;
@@ -46,6 +48,7 @@ use self::{
     active::{Active, Arrived, Phase, Source, Trial},
     commit::{Awaiting, Group, refuse},
     outbox::Outbox,
+    publish::Publishes,
     timers::Timers,
 };
 pub(crate) use self::{
@@ -98,6 +101,8 @@ pub struct JournalStats {
     pub awake: usize,
     /// Bytes of messages on their way.
     pub outbox_bytes: usize,
+    /// What is being published: it has not left, or waits for acknowledgements.
+    pub publishing: usize,
 }
 
 pub(crate) struct Engine {
@@ -125,6 +130,7 @@ pub(crate) struct Engine {
     /// Bytes of what waits for the store: rows, and answers of turns that only read.
     uncommitted: usize,
     outbox: Outbox,
+    publishes: Publishes,
     timers: Timers,
     timers_changed: Rc<Notify>,
     failed: Option<StoreError>,
@@ -171,6 +177,7 @@ impl Engine {
                 durable: 0,
                 uncommitted: 0,
                 outbox: Outbox::default(),
+                publishes: Publishes::default(),
                 timers: Timers::default(),
                 timers_changed: Rc::default(),
                 failed: None,
@@ -188,6 +195,9 @@ impl Engine {
             self.dispatch(&from, Sending { to, number, message }, true);
             self.points.pass("recover.out");
         }
+        for (id, number, published) in recovered.published {
+            self.take_up_publish(id, number, published);
+        }
         self.timers.read(recovered.timers);
         self.watch_timers();
         self.put_to_sleep();
@@ -197,7 +207,8 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> JournalStats {
         let (awake, outbox_bytes) = (self.actors.len(), self.outbox.bytes());
-        JournalStats { awake, outbox_bytes, ..self.stats }
+        let publishing = self.publishes.len();
+        JournalStats { awake, outbox_bytes, publishing, ..self.stats }
     }
 
     pub(crate) fn failed(&self) -> Option<&StoreError> {

@@ -4,6 +4,7 @@ use super::timers::{self, Key};
 use crate::{
     id::{ActorId, NodeName, Place},
     packed::Packed,
+    publication::Published,
     rows::{self, Meta, Reading},
     store::{Batch, Store, StoreError, Table, each_row},
 };
@@ -17,6 +18,7 @@ pub(crate) struct Recovered {
     pub(crate) openings: Vec<(u64, u64)>,
     pub(crate) out: Vec<(ActorId, Place, u64, Packed)>,
     pub(crate) timers: Vec<(Key, Packed)>,
+    pub(crate) published: Vec<(ActorId, u64, Published)>,
 }
 
 /// Reads what a store knows of itself, notes that it is opened, and finds what was on its way.
@@ -58,7 +60,8 @@ pub(crate) fn recover(
     store.commit(&batch)?;
     let node = NodeName::new(&meta.node).map_err(|_| rows::bad_key(Table::Meta))?;
     let (out, timers) = (out(store)?, timers::read_page(store, None)?);
-    Ok(Recovered { node, openings: meta.openings, out, timers })
+    let published = published(store)?;
+    Ok(Recovered { node, openings: meta.openings, out, timers, published })
 }
 
 /// All messages that are on their way.
@@ -72,6 +75,20 @@ fn out(store: &mut dyn Store) -> Result<Vec<(ActorId, Place, u64, Packed)>, Stor
             return Err(rows::bad_key(Table::Out));
         };
         found.push((from, to, number, rows::opened("a message on its way", value)?));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// All that has been published and is not done with.
+fn published(store: &mut dyn Store) -> Result<Vec<(ActorId, u64, Published)>, StoreError> {
+    let mut found = Vec::new();
+    each_row(store, Table::Publish, |_, key, value| {
+        let mut reading = Reading(key);
+        let (Some(actor), Some(number)) = (reading.actor(), reading.number()) else {
+            return Err(rows::bad_key(Table::Publish));
+        };
+        found.push((actor, number, rows::opened("a publish", value)?));
         Ok(())
     })?;
     Ok(found)

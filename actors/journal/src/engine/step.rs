@@ -141,6 +141,16 @@ impl Engine {
                 self.submit(batch, Vec::new());
                 true
             }
+            Source::Published(number) => {
+                if *number > active.born {
+                    return false;
+                }
+                let mut batch = Batch::default();
+                batch.remove(Table::Publish, rows::numbered(id, *number));
+                active.pop();
+                self.submit(batch, Vec::new());
+                true
+            }
         }
     }
 
@@ -323,6 +333,9 @@ impl Engine {
             }
             Source::Timer(timer) => {
                 batch.remove(Table::Timer, rows::timer(timer.due, id, timer.number));
+            }
+            Source::Published(number) => {
+                batch.remove(Table::Publish, rows::numbered(id, number));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::{ops::Bound, time::Duration};
 
 use super::Engine;
 use crate::{
+    id::ActorId,
     rows::{self, Reply},
     store::{Batch, PAGE, Store, StoreError, Table},
     time::Millis,
@@ -38,6 +39,21 @@ fn old_answers(
 }
 
 impl Engine {
+    /// Forgets what some askers were answered to the request with this number.
+    pub(crate) fn forget_answers(&mut self, actor: &ActorId, askers: &[u128], number: u64) {
+        if askers.is_empty() || self.failed.is_some() {
+            return;
+        }
+        let mut batch = Batch::default();
+        for asker in askers {
+            batch.remove(Table::Reply, rows::reply(actor, *asker, number));
+            if let Some(active) = self.actors.get_mut(actor) {
+                active.answers.remove(asker);
+            }
+        }
+        self.submit(batch, Vec::new());
+    }
+
     /// Removes the answers of askers that have not been heard of for long, page by page, for as long as the engine lives.
     pub(super) fn sweep(&self) {
         let me = self.me.clone();

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     actor::{Fault, Instance, Keep, Kind},
     id::ActorId,
+    publication::Published,
     rows::{self, Changed, Delta, Past, Reply, State},
     store::{Batch, Table},
     turn::{Effects, Given},
@@ -87,6 +88,7 @@ impl Engine {
         let does = !effects.sent.is_empty()
             || !effects.timers.is_empty()
             || !effects.cancelled.is_empty()
+            || !effects.published.is_empty()
             || effects.ends;
         if effects.sleeps {
             active.sleeps = true;
@@ -206,6 +208,13 @@ impl Engine {
                 rows::sealed(&message),
             );
             releases.push(Release::Timer((timer.due, id.clone(), timer.number), message));
+        }
+        for (number, publication) in effects.published {
+            self.outbox.charge(id, &publication.message);
+            let waits = Published::Waits(publication);
+            batch.put(Table::Publish, rows::numbered(id, number), rows::sealed(&waits));
+            let Published::Waits(publication) = waits else { continue };
+            releases.push(Release::Publish(id.clone(), number, publication));
         }
         for timer in effects.cancelled {
             batch.remove(Table::Timer, rows::timer(timer.due, id, timer.number));

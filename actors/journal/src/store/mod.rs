@@ -60,15 +60,19 @@ pub enum Table {
     Peer = 11,
     /// The epochs of what is sent to other nodes.
     Epoch = 12,
+    /// What has been published and is not done with.
+    Publish = 13,
+    /// Published messages that were handled, in a [window](crate::StoreWindow).
+    Handled = 14,
     /// Published messages that a [recorder](crate::Recorder) keeps.
-    Record = 13,
+    Record = 15,
     /// Where a recorder keeps the signed messages of each publisher.
-    Sequence = 14,
+    Sequence = 16,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Meta,
         Self::State,
         Self::Delta,
@@ -82,6 +86,8 @@ impl Table {
         Self::History,
         Self::Peer,
         Self::Epoch,
+        Self::Publish,
+        Self::Handled,
         Self::Record,
         Self::Sequence,
     ];
@@ -102,6 +108,8 @@ impl Table {
             Self::History => "history",
             Self::Peer => "peer",
             Self::Epoch => "epoch",
+            Self::Publish => "publish",
+            Self::Handled => "handled",
             Self::Record => "record",
             Self::Sequence => "sequence",
         }

@@ -2,6 +2,7 @@
 //! that write the same rows.
 
 mod bare;
+mod figures;
 mod ours;
 
 use crate::{
@@ -14,7 +15,11 @@ use crate::{
 pub(crate) const SUITE: Suite = Suite {
     name: "journal",
     about: "durable turns of journaled actors, beside an appended and synced file, and bare redb",
-    measures: || WORKS.iter().flat_map(|work| work.appended.iter().chain(&work.engine)).collect(),
+    measures: || {
+        let works = WORKS.iter().flat_map(|work| work.appended.iter().chain(&work.engine));
+        let states = figures::STATES.iter().map(|(_, _, measure)| measure);
+        works.chain(figures::FIGURES).chain(states).collect()
+    },
     run,
 };
 
@@ -93,7 +98,7 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         bench.close().await;
         context.shutdown().await;
     }
-    Ok(())
+    figures::measure(plan, report).await
 }
 
 /// A folder on a disk: where temporary files lie in memory, syncing them is no measure. `ACTOGEN_BENCH_DIR`, or else the current folder.

@@ -77,6 +77,17 @@ impl Bench {
         usize::try_from(stats.bytes / stats.turns.max(1)).unwrap_or(usize::MAX)
     }
 
+    /// Turns that were taken since it was opened.
+    pub(super) fn turns(&self) -> u64 {
+        self.journal.stats().turns
+    }
+
+    /// Asks one actor once.
+    pub(super) async fn ask(&self, actor: usize) -> Result<(), Failure> {
+        let asked = self.journal.client().send(&self.actors[actor], Count).await;
+        asked.map(drop).map_err(Failure::ours("asking an actor"))
+    }
+
     /// What else there is to tell.
     pub(super) fn told(&self) -> String {
         let mut latencies = self.latencies.take();

@@ -47,6 +47,7 @@ use self::{
     session::{Job, Reply, Session},
 };
 use super::{Batch, Lease, Row, Store, StoreError, Table};
+use crate::failpoint::FailPoints;
 
 /// A journal in a PostgreSQL database. One process has it open at a time: others are kept out by a lease, and what a process commits that was taken for dead and
 /// replaced is [refused](StoreError::Fenced).
@@ -73,6 +74,14 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError::InUse`] when another process has the journal open, and others.
     pub fn open(settings: PostgresSettings) -> Result<Self, StoreError> {
+        Self::open_with(settings, FailPoints::default())
+    }
+
+    /// As [`Self::open`], with instants at which a test ends the process.
+    pub(crate) fn open_with(
+        settings: PostgresSettings,
+        points: FailPoints,
+    ) -> Result<Self, StoreError> {
         let config = settings.config()?;
         let (place, lease) = (settings.place(&config), Lease::default());
         let mut mark = [0; 16];
@@ -96,7 +105,7 @@ impl PostgresStore {
                 }
             };
             runtime.block_on(async {
-                match Session::open(settings, config, &mark, held).await {
+                match Session::open(settings, config, &mark, held, points).await {
                     Ok(session) => {
                         let _ = opened.send(Ok(()));
                         session.serve(jobs).await;

@@ -10,7 +10,10 @@ use super::{
     lease::{self, Held},
     link::Link,
 };
-use crate::store::{Asked, Batch, Row, StoreError, Table};
+use crate::{
+    failpoint::FailPoints,
+    store::{Asked, Batch, Row, StoreError, Table},
+};
 
 /// A row beside the lease, so that nothing found and no right to look are different answers.
 pub(super) const GET: &str = "SELECT r.value FROM {schema}.lease l
@@ -48,6 +51,7 @@ pub(super) struct Desk<'a> {
     pub(super) journal: &'a str,
     pub(super) place: &'a str,
     pub(super) held: Held,
+    pub(super) points: &'a FailPoints,
     /// The time of its lease.
     pub(super) time: Duration,
 }
@@ -188,7 +192,9 @@ impl Desk<'_> {
         }
         put?;
         removed?;
+        self.points.pass("postgres.commit.open");
         client.batch_execute("COMMIT").await?;
+        self.points.pass("postgres.commit.done");
         Ok(true)
     }
 

@@ -22,7 +22,10 @@ use super::{
     schema,
     settings::PostgresSettings,
 };
-use crate::store::{Asked, Lease, Row, StoreError, Table};
+use crate::{
+    failpoint::FailPoints,
+    store::{Asked, Lease, Row, StoreError, Table},
+};
 
 /// Of the lease's time this part goes by before it is renewed: two renewals may be lost.
 const RENEWALS: u32 = 3;
@@ -49,6 +52,7 @@ pub(super) struct Session {
     link: Option<Link>,
     held: Held,
     lease: Lease,
+    points: FailPoints,
     renew_at: Instant,
     /// Once something has failed for good nothing more is asked.
     failed: Option<StoreError>,
@@ -61,11 +65,13 @@ impl Session {
         config: Config,
         mark: &str,
         lease: Lease,
+        points: FailPoints,
     ) -> Result<Self, StoreError> {
         let (place, renew_at) = (settings.place(&config), Instant::now());
         let (link, held, failed) = (None, Held::default(), None);
         let hosts = Hosts::of(&config);
-        let mut session = Self { settings, hosts, place, link, held, lease, renew_at, failed };
+        let mut session =
+            Self { settings, hosts, place, link, held, lease, points, renew_at, failed };
         session.take(mark).await?;
         Ok(session)
     }
@@ -79,6 +85,7 @@ impl Session {
                 Taken::Ours(held, asked) => {
                     self.held = held;
                     self.granted(asked);
+                    self.points.pass("postgres.lease.taken");
                     return Ok(());
                 }
                 // A holder that has ended without a word does nothing until its time is over; one that lives does before.
@@ -242,18 +249,20 @@ impl Session {
         };
         let link = self.link.insert(link);
         let (journal, place) = (self.settings.journal(), &*self.place);
-        let desk = Desk { link, journal, place, held: self.held, time: limit };
+        let (held, points) = (self.held, &self.points);
+        let desk = Desk { link, journal, place, held, points, time: limit };
         timeout(limit, ask(desk)).await.map_err(late)?
     }
 
     /// A connection, within the limit.
     async fn connected(&mut self) -> Result<Link, Fault> {
         let (schema, limit) = (self.settings.schema_name(), self.settings.lease_time());
-        let place = &*self.place;
+        let (place, points) = (&*self.place, &self.points);
         let connect = |config| async move {
             let mut link = Link::open(&config, limit).await?;
             schema::migrate(&link.client, schema, place).await?;
             link.prepare(schema).await?;
+            points.pass("postgres.connected");
             Ok(link)
         };
         self.hosts.connect(limit, connect).await
