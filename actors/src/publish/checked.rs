@@ -1,5 +1,7 @@
 //! The first thing that happens to a signed message where somebody wants it: signature, certificate and revocation are checked.
 
+use std::sync::Arc;
+
 use actogen_runtime::core::ContextId;
 
 use super::message::{self, AckLevel, DOMAIN, Key, MessageHash, MessageId, Signed};
@@ -18,6 +20,8 @@ pub(crate) struct Checked {
     pub(super) owed_by: Vec<String>,
     /// The names that the publisher's certificate carries.
     pub(super) publisher_names: Vec<String>,
+    /// What was signed beside the message, for who carries it on; what only asks for an answer goes without.
+    pub(super) signed: Option<Arc<Signed>>,
 }
 
 impl Checked {
@@ -28,6 +32,16 @@ impl Checked {
 
     pub(super) fn key(&self, from: ContextId) -> Key {
         (from, self.id)
+    }
+
+    /// It, as what asks for an answer: without what only who carries the message on needs.
+    pub(super) fn for_answer(&self) -> Self {
+        Self { signed: None, ..self.clone() }
+    }
+
+    /// How many bytes its signature and certificate take.
+    pub(crate) fn charge(&self) -> usize {
+        self.signed.as_ref().map_or(0, |signed| signed.certificate.len() + signed.signature.len())
     }
 
     /// What tells it from other messages, however often and for whomever it is published.
@@ -78,5 +92,6 @@ pub(crate) fn check(cx: &Context, carried: &Carried, signed: &Signed) -> Result<
         level: signed.level,
         owed_by,
         publisher_names,
+        signed: Some(Arc::new(signed.clone())),
     })
 }

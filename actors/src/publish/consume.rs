@@ -7,6 +7,7 @@ use actogen_runtime::core::ContextId;
 use super::{
     consuming::{Consuming, Feeder},
     delivery::Deliveries,
+    encoded::Consumed,
     options::{Options, Sender},
     window::Window,
 };
@@ -28,7 +29,12 @@ pub struct Consume<'a, M> {
     _message: PhantomData<fn() -> M>,
 }
 
-impl<'a, M: RemoteMessage> Consume<'a, M> {
+impl<'a, M: Consumed> Consume<'a, M> {
+    pub(super) fn new(context: &'a Context, pattern: &str, tag: Option<u64>) -> Self {
+        let options = Options::new(tag);
+        Self { context, pattern: pattern.to_owned(), options, _message: PhantomData }
+    }
+
     pub(super) fn context(&self) -> &'a Context {
         self.context
     }
@@ -107,8 +113,7 @@ impl Context {
     ///
     /// In one context have one consumer for what others require of it: the first verdict is the context's.
     pub fn consume<M: RemoteMessage>(&self, pattern: &str) -> Consume<'_, M> {
-        let options = Options::new(M::TAG.get());
-        Consume { context: self, pattern: pattern.to_owned(), options, _message: PhantomData }
+        Consume::new(self, pattern, Some(M::TAG.get()))
     }
 
     /// Has messages handled by an actor: [`Consume::actor`] with nothing else said.

@@ -9,6 +9,7 @@
 //! | `reliable`, `outcome` | [`Publish::require`](crate::Publish::require), and what it comes to |
 //! | `checked`, `policy` | what happens to a message first where it comes: its signature is checked, then whether it may be published |
 //! | `text` | messages for whoever has no type of his own |
+//! | `encoded` | messages of whatever type, for what carries them elsewhere |
 //! | `options` | how a consumer takes messages |
 //! | `held`, `window`, `gaps`, `dead` | what a consumer holds, remembers, misses and gives up: pure machines |
 //! | `consume`, `consuming`, `delivery`, `consumer` | [`Context::consume`]: as a stream, a value with verdicts, or an actor |
@@ -26,6 +27,7 @@ mod consumer;
 mod consuming;
 mod dead;
 mod delivery;
+mod encoded;
 mod gaps;
 mod held;
 mod message;
@@ -60,6 +62,7 @@ pub use self::{
     consuming::Consumption,
     dead::DeadDelivery,
     delivery::{Deliveries, Delivery},
+    encoded::{Consumed, Encoded, Proof},
     message::{AckLevel, MessageId},
     outcome::{Confirmed, IgnoredAcks, NotSent, Partial, ReliableError},
     policy::PublishPolicy,

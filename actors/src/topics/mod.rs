@@ -44,13 +44,12 @@ use tokio::sync::oneshot;
 pub(crate) use self::{
     actor::{Carried, Does, To},
     inbox::Arrived,
-    pattern::{Trie, check_pattern},
+    pattern::{Trie, check_pattern, check_topic},
 };
 use self::{
     actor::{FromHere, Topics},
     gate::Refused,
     inbox::Inbox,
-    pattern::check_topic,
 };
 pub use self::{
     observe::{Observation, Observed, ObservedSignature},
