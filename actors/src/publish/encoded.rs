@@ -50,7 +50,6 @@ impl Encoded {
 
 /// What a signature is over beside the message, and the signature itself: with them whoever trusts the authority can check it later.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Proof {
     /// The names that the publisher's certificate carries.
     pub names: Vec<String>,
