@@ -7,10 +7,13 @@
 //! | `token` | `token` and `join`: becoming a context without being launched |
 //! | `cache` | `cache`: programs that were sent to this machine |
 //! | `bus` | `logger` and `tail`: publishing, and looking on |
+//! | `bridge` | `bridge`: topics of a mesh and a stream of NATS JetStream |
 //! | `shell` | `completions` and `man` |
 //! | `journal` | `journal`: the files of journaled actors |
 
 mod authority;
+#[cfg(feature = "nats")]
+mod bridge;
 mod bus;
 mod cache;
 mod journal;
@@ -34,7 +37,7 @@ const REJECTED: u8 = 121;
     after_help = "Exit status: 0 done, 1 an error, 2 misused, 111 nobody answers, 121 refused or rejected, 124 not acknowledged in time.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
 )]
 struct Arguments {
-    /// The folder of the mesh's authority; for logger and tail, that of this machine's identity
+    /// The folder of the mesh's authority; for logger, tail and bridge, that of this machine's identity
     #[arg(long, value_name = "DIR", env = "ACTOGEN_MESH", global = true)]
     mesh: Option<PathBuf>,
     /// Where a context of the mesh answers
@@ -61,6 +64,9 @@ enum Command {
     Logger(bus::Logger),
     /// Show what is published
     Tail(bus::Tail),
+    /// Carry messages between topics of the mesh and NATS JetStream
+    #[cfg(feature = "nats")]
+    Bridge(Box<bridge::Bridge>),
     /// A script by which a shell completes this command
     Completions(shell::Completions),
     /// Write manual pages
@@ -100,6 +106,10 @@ fn main() -> ExitCode {
             bus::Door::new(mesh, connect).and_then(|door| bus::log(logger, door))
         }
         Command::Tail(tail) => bus::Door::new(mesh, connect).and_then(|door| bus::tail(tail, door)),
+        #[cfg(feature = "nats")]
+        Command::Bridge(arguments) => {
+            bus::Door::new(mesh, connect).and_then(|door| bridge::run(*arguments, door))
+        }
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),
         Command::Journal(command) => journal::run(command),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actogen::{Consumption, Context, MessageId};
+use actogen::{Consumption, Context, MessageId, Phase};
 use async_nats::ConnectOptions;
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle};
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     pub(crate) brought: Mutex<Brought>,
 }
 
-/// A bridge between a mesh and a stream of JetStream. Dropping it ends it at once: what is under way is acknowledged on neither side, and so
+/// A bridge between a mesh and a stream of JetStream. It ends with its context. Dropping it ends it at once: what is under way is acknowledged on neither side, and so
 /// comes again. [`Self::stop`] ends it in good order.
 #[derive(Debug)]
 pub struct Bridge {
@@ -41,6 +41,8 @@ pub struct Bridge {
     consumption: Option<Consumption>,
     stop: watch::Sender<bool>,
     running: Vec<JoinHandle<()>>,
+    /// Ends the bridge with its context.
+    follows: JoinHandle<()>,
 }
 
 impl Bridge {
@@ -86,9 +88,14 @@ impl Bridge {
             Err(_) => tracing::warn!("it is not known yet who wants what in the mesh"),
         }
         if shared.settings.inward {
-            running.push(tokio::spawn(Inward::new(shared.clone()).run(stopping)));
+            running.push(tokio::spawn(Inward::new(shared.clone(), stopping).run()));
         }
-        Ok(Self { shared, consumption, stop, running })
+        let (mut phase, ends) = (context.phase(), stop.clone());
+        let follows = tokio::spawn(async move {
+            let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+            ends.send_replace(true);
+        });
+        Ok(Self { shared, consumption, stop, running, follows })
     }
 
     /// What it has carried so far.
@@ -122,7 +129,7 @@ impl Bridge {
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        for running in &self.running {
+        for running in self.running.iter().chain([&self.follows]) {
             running.abort();
         }
     }

@@ -45,14 +45,16 @@ enum Outcome {
 pub(crate) struct Inward {
     shared: Arc<Shared>,
     events: ContextEvents,
+    stop: watch::Receiver<bool>,
 }
 
 impl Inward {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { events: shared.context.events(), shared }
+    pub(crate) fn new(shared: Arc<Shared>, stop: watch::Receiver<bool>) -> Self {
+        Self { events: shared.context.events(), shared, stop }
     }
 
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self) {
+        let mut stop = self.stop.clone();
         let mut failures = 0;
         while !*stop.borrow() {
             if let Err(error) = self.pull(&mut stop, &mut failures).await {
@@ -222,7 +224,7 @@ impl Inward {
     async fn await_mesh(&mut self) {
         let context = &self.shared.context;
         let mut was_outside = false;
-        while is_outside(context) {
+        while is_outside(context) && !*self.stop.borrow() {
             was_outside = true;
             tokio::time::sleep(BACKOFF.0).await;
         }
