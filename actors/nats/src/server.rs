@@ -9,13 +9,15 @@ use async_nats::{
         self,
         consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
         context::{
-            AccountErrorKind, CreateStreamErrorKind, GetStreamErrorKind, PublishAckFuture,
-            PublishError,
+            CreateStreamErrorKind, GetStreamErrorKind, PublishAckFuture, PublishError,
+            RequestErrorKind,
         },
+        response::Response,
         stream::{self, DiscardPolicy, StorageType},
     },
 };
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use crate::{
     error::BridgeError,
@@ -71,12 +73,19 @@ impl Server {
             .ack_timeout(ACK_TIME)
             .max_ack_inflight(MOST_ACKS)
             .build(client.clone());
-        if let Err(error) = jetstream.query_account().await {
-            let (server, why) = (server.clone(), error.to_string());
-            return Err(match error.kind() {
-                AccountErrorKind::TimedOut => BridgeError::NoServer { server, why },
-                _ => BridgeError::NoJetStream { server, why },
-            });
+        // Not `query_account`: what older servers answer lacks fields that it wants.
+        let asked = jetstream.request("INFO", &()).await;
+        let why = match asked {
+            Ok(Response::<IgnoredAny>::Ok(_)) => None,
+            Ok(Response::Err { error }) => Some(error.to_string()),
+            Err(error) if error.kind() == RequestErrorKind::TimedOut => {
+                let why = "it does not answer in time".into();
+                return Err(BridgeError::NoServer { server, why });
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(why) = why {
+            return Err(BridgeError::NoJetStream { server, why });
         }
         Ok(Self { client, jetstream, address: server })
     }

@@ -323,3 +323,26 @@ fn a_bridge_that_cannot_stand_says_why() {
         assert!(matches!(error, BridgeError::NoJetStream { .. }), "{error}");
     });
 }
+
+#[test]
+fn what_is_under_way_inward_is_bounded_in_bytes() {
+    const MESSAGES: usize = 40;
+    run("bytes under way", async |nats| {
+        let west = Mesh::new("west").await;
+        // More than one message may be, and less than all of them are.
+        let builder = bridge(&nats, "west").inward_only().in_flight(256, 1);
+        let mut lines = west.billing.subscribe::<Text>("orders.>").unwrap();
+        drop(builder.start(&west.bridge).await.unwrap());
+        for number in 0..MESSAGES {
+            nats.put("mesh.orders.new", format!("{number:060000}").as_bytes()).await;
+        }
+        let builder = bridge(&nats, "west").inward_only().in_flight(256, 1);
+        let running = builder.start(&west.bridge).await.unwrap();
+        for number in 0..MESSAGES {
+            let line = timely("a line", lines.next()).await.unwrap().message.0;
+            assert_eq!(line.trim_start_matches('0'), number.to_string().trim_start_matches('0'));
+        }
+        eventually("all is taken", || running.stats().taken == MESSAGES as u64).await;
+        assert_eq!(running.stats().outages, 0, "a bound that is reached is no outage");
+    });
+}

@@ -82,9 +82,8 @@ impl Nats {
         let store = self.home.path().to_str().unwrap().to_owned();
         self.start_with(&["-js", "-sd", &store]).await;
         let client = self.client().await;
-        let context = jetstream::new(client);
         timely("JetStream", async {
-            while context.query_account().await.is_err() {
+            while client.request("$JS.API.INFO", "".into()).await.is_err() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
