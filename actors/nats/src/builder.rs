@@ -50,11 +50,13 @@ impl BridgeBuilder {
             required: None,
             left_out: BTreeSet::new(),
             from_now: false,
+            ack_wait: Duration::from_secs(30),
         };
         Self { url, options: ConnectOptions::new(), settings }
     }
 
-    /// How the client connects: credentials, TLS. The bridge waits for the first connection, and the client makes later ones anew by itself.
+    /// How the client connects: credentials, TLS. The first connection must stand; later ones it makes anew by itself, after up to 5 s, whatever the options
+    /// say of that.
     pub fn connect_options(mut self, options: ConnectOptions) -> Self {
         self.options = options;
         self
@@ -127,6 +129,13 @@ impl BridgeBuilder {
     ) -> Self {
         let names = names.into_iter().map(Into::into).collect();
         self.settings.required = Some(Required { names, level, within });
+        self
+    }
+
+    /// How long after a crash of the bridge what it had under way comes again: JetStream waits so long for an acknowledgement, and so long as
+    /// required recipients may take; 30 s unless this is said. A consumer that is there keeps its own.
+    pub fn ack_wait(mut self, time: Duration) -> Self {
+        self.settings.ack_wait = time.max(Duration::from_millis(100));
         self
     }
 

@@ -28,9 +28,6 @@ use crate::{
 /// How long a question to the server may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// How long JetStream waits for an acknowledgement before it delivers a message anew, beside what recipients may take.
-const ACK_WAIT: Duration = Duration::from_secs(30);
-
 /// The most acknowledgements of JetStream that are awaited: more than may be under way, since those of messages that are sent again come
 /// as well.
 const MOST_ACKS: usize = 100_000;
@@ -165,7 +162,7 @@ impl Server {
             durable_name: Some(settings.consumer.clone()),
             filter_subject: wanted.clone(),
             ack_policy: AckPolicy::Explicit,
-            ack_wait: ACK_WAIT + within,
+            ack_wait: settings.ack_wait + within,
             max_ack_pending: settings.in_flight.0 as i64,
             deliver_policy: match settings.from_now {
                 true => DeliverPolicy::New,

@@ -71,6 +71,8 @@ pub(crate) struct Settings {
     pub(crate) required: Option<Required>,
     pub(crate) left_out: BTreeSet<ContextId>,
     pub(crate) from_now: bool,
+    /// How long JetStream waits for an acknowledgement, beside what recipients may take.
+    pub(crate) ack_wait: Duration,
 }
 
 /// The first wait after a failure, and the longest.

@@ -24,6 +24,8 @@ impl From<Order> for u64 {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 fn bridge(nats: &Nats, mesh: &str) -> BridgeBuilder {
     let mapping = Mapping::new("orders.>", "mesh.orders.>").unwrap();
     Bridge::builder(nats.url(), mesh, mapping)
@@ -172,7 +174,7 @@ fn a_server_killed_in_the_middle_loses_and_doubles_nothing() {
 fn a_bridge_that_begins_anew_goes_on_and_doubles_nothing() {
     const MESSAGES: u64 = 200;
     run("a bridge anew", async |nats| {
-        let west = Mesh::new("west").await;
+        let mut west = Mesh::new("west").await;
         for number in 0..MESSAGES {
             let encoded = Encoded::of(&Order(number)).unwrap();
             nats.put_bridged("mesh.orders.new", "east", number, &encoded).await;
@@ -183,11 +185,12 @@ fn a_bridge_that_begins_anew_goes_on_and_doubles_nothing() {
         let mut running = None;
         for count in 0..MESSAGES {
             if count % 50 == 0 {
-                // The one before is dropped with what it has under way.
-                drop(running.take());
-                running = Some(
-                    bridge(&nats, "west").in_flight(20, 1 << 20).start(&west.bridge).await.unwrap(),
-                );
+                // The one before goes with what it has under way, and so does its context.
+                if running.take().is_some() {
+                    west.begin_bridge_anew().await;
+                }
+                let builder = bridge(&nats, "west").in_flight(20, 1 << 20).ack_wait(SECOND);
+                running = Some(builder.start(&west.bridge).await.unwrap());
             }
             let delivery = timely("a delivery", there.next()).await.unwrap();
             seen[delivery.message().0 as usize] += 1;
@@ -203,9 +206,8 @@ fn a_bridge_that_begins_anew_goes_on_and_doubles_nothing() {
 fn what_comes_in_is_acknowledged_when_those_have_it_who_must() {
     run("required recipients", async |nats| {
         let west = Mesh::new("west").await;
-        let second = Duration::from_secs(1);
         let bridge = bridge(&nats, "west")
-            .require(["billing"], AckLevel::Processed, second)
+            .require(["billing"], AckLevel::Processed, SECOND)
             .start(&west.bridge)
             .await
             .unwrap();

@@ -205,7 +205,7 @@ pub(crate) struct Mesh {
     pub(crate) root: Context,
     pub(crate) billing: Context,
     pub(crate) bridge: Context,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 fn identity(home: &Path, id: u64, name: &str) {
@@ -213,6 +213,12 @@ fn identity(home: &Path, id: u64, name: &str) {
     let (folder, day) = (home.join(name), Duration::from_secs(86_400));
     let (ca, id) = (home.join("ca"), ContextId(id));
     actogen::Mesh::issue_named(ca, folder, id, day, &names, Holder::Stays).unwrap();
+}
+
+async fn member(root: &Context, home: &Path, name: &str) -> Context {
+    let mesh = actogen::Mesh::from_pem(home.join(name)).unwrap();
+    let endpoint = root.endpoint().unwrap();
+    Context::builder().mesh(mesh).connect(endpoint).start().await.unwrap()
 }
 
 impl Mesh {
@@ -224,13 +230,15 @@ impl Mesh {
         identity(path, 2, "bridge");
         let mesh = actogen::Mesh::root(path.join("ca")).unwrap();
         let root = Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await.unwrap();
-        let member = async |name: &str| {
-            let mesh = actogen::Mesh::from_pem(path.join(name)).unwrap();
-            let endpoint = root.endpoint().unwrap();
-            Context::builder().mesh(mesh).connect(endpoint).start().await.unwrap()
-        };
-        let (billing, bridge) = (member("billing").await, member("bridge").await);
-        Self { root, billing, bridge, _home: home }
+        let billing = member(&root, path, "billing").await;
+        let bridge = member(&root, path, "bridge").await;
+        Self { root, billing, bridge, home }
+    }
+
+    /// Ends the bridge's context, and begins another life of it.
+    pub(crate) async fn begin_bridge_anew(&mut self) {
+        self.bridge.shutdown().await;
+        self.bridge = member(&self.root, self.home.path(), "bridge").await;
     }
 
     /// Waits until all know who wants what.
