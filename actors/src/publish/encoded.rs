@@ -1,7 +1,5 @@
 //! Messages of whatever type in their encoded form, with verdicts: for what carries messages and does not read them, such as a bridge.
 
-use std::fmt;
-
 use bytes::Bytes;
 
 use super::{
@@ -125,11 +123,5 @@ impl Context {
             signed: None,
         });
         Publish { context: self, carried: carried.map_err(Into::into) }
-    }
-}
-
-impl fmt::Display for Encoded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes of type {:#018x}", self.body.len(), self.tag)
     }
 }
