@@ -9,7 +9,7 @@ use std::time::Duration;
 use actogen::{
     AckLevel, Context, Encoded, MessageId, ReliableError, RemoteMessage, Subscription, Text,
 };
-use actogen_nats::{Bridge, BridgeBuilder, BridgeError, Foreign, Mapping};
+use actogen_nats::{Bridge, BridgeBuilder, BridgeError, ConnectOptions, Foreign, Mapping};
 use serde::{Deserialize, Serialize};
 
 use support::{Mesh, Nats, eventually, run, timely};
@@ -323,6 +323,13 @@ fn a_bridge_that_cannot_stand_says_why() {
         nats.start_without_jetstream().await;
         let error = start(&nats).await.unwrap_err();
         assert!(matches!(error, BridgeError::NoJetStream { .. }), "{error}");
+        nats.kill();
+        nats.start_guarded("swordfish").await;
+        let error = start(&nats).await.unwrap_err();
+        assert!(matches!(error, BridgeError::Refused { .. }), "{error}");
+        let options = ConnectOptions::with_token("swordfish".into());
+        let let_in = bridge(&nats, "east").connect_options(options).start(&east.bridge).await;
+        assert!(let_in.unwrap().is_connected());
     });
 }
 

@@ -90,6 +90,12 @@ impl Nats {
         .await;
     }
 
+    /// A server that wants this token.
+    pub(crate) async fn start_guarded(&mut self, token: &str) {
+        let store = self.home.path().to_str().unwrap().to_owned();
+        self.start_with(&["-js", "-sd", &store, "--auth", token]).await;
+    }
+
     pub(crate) async fn start_without_jetstream(&mut self) {
         self.start_with(&[]).await;
     }
