@@ -25,7 +25,7 @@ const ENTRY: Duration = Duration::from_secs(10);
 const LONGEST: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Level {
+pub(crate) enum Level {
     /// The recipient has it, in memory
     Received,
     /// The recipient has stored it
@@ -88,7 +88,7 @@ pub(crate) struct Tail {
     count: Option<u64>,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give seconds, such as 3 or 0.5".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
@@ -106,6 +106,12 @@ impl Door {
         )?;
         let connect = connect.ok_or("say where the mesh is: --connect ADDR, or ACTOGEN_CONNECT")?;
         Ok(Self { mesh, connect })
+    }
+
+    /// What the mesh is called.
+    #[cfg(feature = "nats")]
+    pub(crate) fn mesh_name(&self) -> Result<String, Failure> {
+        Ok(Mesh::from_pem(&self.mesh)?.name().to_owned())
     }
 
     /// Does something as a context of the mesh, and leaves it in good order.

@@ -8,10 +8,13 @@
 //! | `cache` | `cache`: programs that were sent to this machine |
 //! | `bus` | `logger` and `tail`: publishing, and looking on |
 //! | `recorder` | `record` and `replay`: keeping what is published |
+//! | `bridge` | `bridge`: topics of a mesh and a stream of NATS JetStream |
 //! | `shell` | `completions` and `man` |
 //! | `journal` | `journal`: the files of journaled actors |
 
 mod authority;
+#[cfg(feature = "nats")]
+mod bridge;
 mod bus;
 mod cache;
 mod journal;
@@ -36,7 +39,7 @@ const REJECTED: u8 = 121;
     after_help = "Exit status: 0 done, 1 an error, 2 misused, 111 nobody answers, 121 refused or rejected, 124 not acknowledged in time.\n\nExample:\n  actogen --mesh ca ca init fleet.example\n  actogen --mesh ca ca issue 7 --out node7"
 )]
 struct Arguments {
-    /// The folder of the mesh's authority; for logger, tail, record and replay, that of this machine's identity
+    /// The folder of the mesh's authority; for logger, tail, record, replay and bridge, that of this machine's identity
     #[arg(long, value_name = "DIR", env = "ACTOGEN_MESH", global = true)]
     mesh: Option<PathBuf>,
     /// Where a context of the mesh answers
@@ -67,6 +70,9 @@ enum Command {
     Record(recorder::Record),
     /// Show what a recorder has kept
     Replay(recorder::ReplayCommand),
+    /// Carry messages between topics of the mesh and NATS JetStream
+    #[cfg(feature = "nats")]
+    Bridge(Box<bridge::Bridge>),
     /// A script by which a shell completes this command
     Completions(shell::Completions),
     /// Write manual pages
@@ -111,6 +117,10 @@ fn main() -> ExitCode {
         }
         Command::Replay(replay) => {
             bus::Door::new(mesh, connect).and_then(|door| recorder::replay(replay, door))
+        }
+        #[cfg(feature = "nats")]
+        Command::Bridge(arguments) => {
+            bus::Door::new(mesh, connect).and_then(|door| bridge::run(*arguments, door))
         }
         Command::Completions(arguments) => shell::completions(&arguments),
         Command::Man(arguments) => shell::man(&arguments),

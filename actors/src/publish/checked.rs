@@ -1,6 +1,6 @@
 //! The first thing that happens to a signed message where somebody wants it: signature, certificate and revocation are checked.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use actogen_runtime::core::ContextId;
 
@@ -20,6 +20,8 @@ pub(crate) struct Checked {
     pub(super) owed_by: Vec<String>,
     /// The names that the publisher's certificate carries.
     pub(super) publisher_names: Vec<String>,
+    /// What was signed beside the message, for who carries it on; what only asks for an answer goes without.
+    pub(super) signed: Option<Arc<Signed>>,
 }
 
 impl Checked {
@@ -35,6 +37,16 @@ impl Checked {
 
     pub(super) fn key(&self, from: ContextId) -> Key {
         (from, self.id)
+    }
+
+    /// It, as what asks for an answer: without what only who carries the message on needs.
+    pub(super) fn for_answer(&self) -> Self {
+        Self { signed: None, ..self.clone() }
+    }
+
+    /// How many bytes its signature and certificate take.
+    pub(crate) fn charge(&self) -> usize {
+        self.signed.as_ref().map_or(0, |signed| signed.certificate.len() + signed.signature.len())
     }
 
     /// What tells it from other messages, however often and for whomever it is published.
@@ -93,5 +105,6 @@ pub(crate) fn check(
         level: signed.level,
         owed_by,
         publisher_names,
+        signed: Some(Arc::new(signed.clone())),
     })
 }

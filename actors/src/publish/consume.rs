@@ -8,6 +8,7 @@ use super::{
     catch_up::CatchUp,
     consuming::{Consuming, Feeder},
     delivery::Deliveries,
+    encoded::Consumed,
     options::{Options, Sender},
     window::Window,
 };
@@ -30,7 +31,12 @@ pub struct Consume<'a, M> {
     _message: PhantomData<fn() -> M>,
 }
 
-impl<'a, M: RemoteMessage> Consume<'a, M> {
+impl<'a, M: Consumed> Consume<'a, M> {
+    pub(super) fn new(context: &'a Context, pattern: &str, tag: Option<u64>) -> Self {
+        let (pattern, catch_up) = (pattern.to_owned(), None);
+        Self { context, pattern, options: Options::new(tag), catch_up, _message: PhantomData }
+    }
+
     pub(super) fn context(&self) -> &'a Context {
         self.context
     }
@@ -122,9 +128,7 @@ impl Context {
     ///
     /// In one context have one consumer for what others require of it: the first verdict is the context's.
     pub fn consume<M: RemoteMessage>(&self, pattern: &str) -> Consume<'_, M> {
-        let options = Options::new(M::TAG.get());
-        let (pattern, catch_up) = (pattern.to_owned(), None);
-        Consume { context: self, pattern, options, catch_up, _message: PhantomData }
+        Consume::new(self, pattern, Some(M::TAG.get()))
     }
 
     /// Has messages handled by an actor: [`Consume::actor`] with nothing else said.

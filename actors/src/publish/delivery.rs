@@ -17,10 +17,10 @@ use tokio::time::Sleep;
 use super::{
     catch_up::{CatchUp, drive},
     consuming::{Consuming, Consumption, acknowledge},
+    encoded::Consumed,
     held::{Settled, Taken},
     message::{MessageId, Sequence},
 };
-use crate::{RemoteMessage, topics::decode};
 
 /// Messages of one type, each with its verdict, as a stream. Dropping it ends the consumer; what it held is not acknowledged.
 pub struct Deliveries<M> {
@@ -31,7 +31,7 @@ pub struct Deliveries<M> {
     _message: PhantomData<fn() -> M>,
 }
 
-impl<M: RemoteMessage> Deliveries<M> {
+impl<M: Consumed> Deliveries<M> {
     pub(super) fn new(consuming: Arc<Consuming>, catch_up: Option<(CatchUp, String)>) -> Self {
         let drive = |(from, pattern)| drive(consuming.clone(), from, pattern).boxed();
         let catching_up = catch_up.map(drive);
@@ -55,7 +55,7 @@ impl<M: RemoteMessage> Deliveries<M> {
 
     fn opened(&self, taken: Taken) -> Option<Delivery<M>> {
         let Taken { number, arrived, attempt } = taken;
-        match decode(&self.consuming.context, &arrived) {
+        match M::from_arrived(&self.consuming.context, &arrived) {
             Ok(message) => Some(Delivery {
                 id: arrived.signed.as_ref().map(|signed| signed.id),
                 hash: arrived.signed.as_ref().map(|signed| signed.hash),
@@ -82,7 +82,7 @@ impl<M: RemoteMessage> Deliveries<M> {
     }
 }
 
-impl<M: RemoteMessage> Stream for Deliveries<M> {
+impl<M: Consumed> Stream for Deliveries<M> {
     type Item = Delivery<M>;
 
     fn poll_next(

@@ -322,6 +322,7 @@ impl Held {
             }
             self.stats.duplicates += 1;
             entry.asks.retain(|ask| ask.checked.hash != checked.hash);
+            let checked = std::sync::Arc::new(checked.for_answer());
             entry.asks.push_back(Ask { checked, is_answered: false });
             if entry.asks.len() > MOST_ASKS {
                 entry.asks.pop_front();

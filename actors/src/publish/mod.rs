@@ -11,6 +11,7 @@
 //! | `record`, `replay` | taking messages as they are, for a recorder that keeps them; and having them from it again |
 //! | `catch_up`, `seam` | getting from a recorder what a consumer has missed, and going over to what is live |
 //! | `text` | messages for whoever has no type of his own |
+//! | `encoded` | messages of whatever type, for what carries them elsewhere |
 //! | `options` | how a consumer takes messages |
 //! | `held`, `window`, `gaps`, `dead` | what a consumer holds, remembers, misses and gives up: pure machines |
 //! | `consume`, `consuming`, `delivery`, `consumer` | [`Context::consume`]: as a stream, a value with verdicts, or an actor |
@@ -29,6 +30,7 @@ mod consumer;
 mod consuming;
 mod dead;
 mod delivery;
+mod encoded;
 mod gaps;
 mod held;
 mod message;
@@ -62,6 +64,7 @@ pub use self::{
     consuming::Consumption,
     dead::DeadDelivery,
     delivery::{Deliveries, Delivery},
+    encoded::{Consumed, Encoded, Proof},
     message::{AckLevel, MessageId, Sequence},
     outcome::{Confirmed, IgnoredAcks, NotSent, Partial, ReliableError},
     policy::PublishPolicy,

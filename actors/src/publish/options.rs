@@ -16,7 +16,8 @@ pub(super) enum Sender {
 
 /// How a consumer takes messages.
 pub(super) struct Options {
-    pub(super) tag: u64,
+    /// Of which type messages are taken; of any when it is `None`.
+    pub(super) tag: Option<u64>,
     /// So many messages may be held that are not done with, and so many bytes.
     pub(super) most: usize,
     pub(super) most_bytes: usize,
@@ -35,7 +36,7 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn new(tag: u64) -> Self {
+    pub(super) fn new(tag: Option<u64>) -> Self {
         Self {
             tag,
             most: 256,
@@ -53,7 +54,8 @@ impl Options {
     /// Whether a message is of the type, and from a sender, that is asked for.
     pub(super) fn takes(&self, arrived: &Arrived) -> bool {
         let signed = arrived.signed.as_deref();
-        if arrived.tag != self.tag || (self.signed_only && signed.is_none()) {
+        if self.tag.is_some_and(|tag| arrived.tag != tag) || (self.signed_only && signed.is_none())
+        {
             return false;
         }
         let senders = &self.senders;

@@ -35,7 +35,8 @@ impl Arrived {
     }
 
     pub(crate) fn charge(&self) -> usize {
-        OVERHEAD + self.topic.len() + self.body.len()
+        let signed = self.signed.as_deref().map_or(0, Checked::charge);
+        OVERHEAD + self.topic.len() + self.body.len() + signed
     }
 }
 

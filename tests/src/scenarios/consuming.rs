@@ -5,8 +5,8 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use actogen::{
-    AckLevel, Address, Consumer, Deliveries, Delivery, Handle, Incarnation, NotSent, ReliableError,
-    Subscription, Verdict, names::Holder, prelude::*,
+    AckLevel, Address, Consumer, Deliveries, Delivery, Encoded, Handle, Incarnation, NotSent,
+    ReliableError, Subscription, Verdict, names::Holder, prelude::*,
 };
 use bytes::Bytes;
 
@@ -298,4 +298,39 @@ pub async fn stored_is_durable_and_what_never_succeeds_is_given_up<F: Fabric>(
     assert_eq!((consumption.stats().dead, consumption.stats().held), (1, 0));
     assert_eq!(consumption.stats().missed, 0);
     Ok(())
+}
+
+/// What carries messages and has no type of them takes them as they are, with what was signed, acknowledges them, and publishes them on.
+pub async fn a_message_of_any_type_is_carried_on_as_it_is<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let Two { billing, audit, publisher, .. } = two(mesh).await?;
+    let mut deliveries = billing.consume_encoded(TOPIC).deliveries()?;
+    let mut copies = audit.subscribe::<Order>("copy")?;
+    for context in [&audit, &billing] {
+        soon("word of who wants what", context.know_subscriptions()).await?;
+    }
+    let (outcome, encoded) = tokio::join!(publish(&publisher, 7, &["billing"], AMPLE), async {
+        let delivery = soon("a delivery", deliveries.next()).await.unwrap();
+        assert_eq!((delivery.topic(), delivery.from()), (TOPIC, publisher.id()));
+        let encoded = delivery.message().clone();
+        billing.publish_encoded("copy", &encoded).await.unwrap();
+        assert!(delivery.ok());
+        encoded
+    });
+    assert_eq!(outcome?.acked["billing"], AckLevel::Processed);
+    let proof = encoded.proof.unwrap();
+    assert_eq!((proof.required, proof.level), (vec!["billing".to_owned()], AckLevel::Processed));
+    assert!(proof.sequence == 1 && !proof.certificate.is_empty() && !proof.signature.is_empty());
+    let copy = soon("the copy", copies.next()).await?;
+    assert_eq!((copy.message, copy.from), (Order(7), billing.id()));
+    // Of a plain message there is nothing to prove.
+    publisher.publish(TOPIC, &Order(8)).await?;
+    let plain = soon("a plain message", deliveries.next()).await.unwrap();
+    assert_eq!((&plain.message().proof, plain.id()), (&None, None));
+    plain.ok();
+    assert!(billing.publish_encoded("a..b", &encoded_of(8)).await.is_err());
+    Ok(())
+}
+
+fn encoded_of(number: u64) -> Encoded {
+    Encoded::of(&Order(number)).unwrap()
 }

@@ -94,6 +94,7 @@ macro_rules! conformance {
             g14_a_hundred_publishes_have_outcomes_of_their_own,
             a_signed_message_that_does_not_hold_is_refused,
             stored_is_durable_and_what_never_succeeds_is_given_up,
+            a_message_of_any_type_is_carried_on_as_it_is,
         );
         $crate::tests_of!($fabric, directory:
             a_name_of_the_mesh_has_one_owner,

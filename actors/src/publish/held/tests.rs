@@ -24,6 +24,7 @@ fn checked(id: u128, sequence: u64, content: u8, level: AckLevel) -> Checked {
         level,
         owed_by: vec!["me".into()],
         publisher_names: vec!["build".into()],
+        signed: None,
     }
 }
 
@@ -38,7 +39,7 @@ fn plain() -> Arrived {
 }
 
 fn held(change: impl FnOnce(&mut Options)) -> Held {
-    let mut options = Options::new(TAG);
+    let mut options = Options::new(Some(TAG));
     change(&mut options);
     Held::new(options)
 }
