@@ -173,7 +173,7 @@ mod tests {
     fn what_was_remembered_is_there_when_the_file_is_opened_again() {
         let folder = tempfile::tempdir().unwrap();
         let open = || {
-            let store = FileStore::open(&folder.path().join("window")).unwrap();
+            let store = FileStore::open(folder.path().join("window")).unwrap();
             StoreWindow::open(store, 10, AGE).unwrap()
         };
         let mut window = open();

@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use support::{
     conformance::{self, last_turn, turn},
     postgres::{
-        PASSWORD, Server,
         proxy::{Proxy, Verdict},
+        server::{PASSWORD, Server},
     },
     *,
 };

@@ -1,6 +1,4 @@
 //! A PostgreSQL server of a test's own, and a way to it that breaks when it is asked to.
 
 pub(crate) mod proxy;
-mod server;
-
-pub(crate) use server::*;
+pub(crate) mod server;
