@@ -42,29 +42,25 @@ impl Brought {
         }
     }
 
-    /// Notes a message before it is published. False when the mesh has it already.
-    pub(crate) fn begin(&mut self, id: MessageId) -> bool {
-        match self.known.get(&id) {
-            Some(has) => !has,
-            None => {
-                self.known.insert(id, false);
-                self.order.push_back(id);
-                if self.order.len() > self.most
-                    && let Some(oldest) = self.order.pop_front()
-                {
-                    self.known.remove(&oldest);
-                }
-                true
-            }
+    /// Notes a message, and where it is from, before it is published: whoever gets it may ask. False when the mesh has it already.
+    pub(crate) fn begin(&mut self, id: MessageId, origin: Option<&Origin>) -> bool {
+        if let Some(has) = self.known.get(&id) {
+            return !has;
         }
+        self.known.insert(id, false);
+        self.order.push_back(id);
+        if self.order.len() > self.most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        if let Some(origin) = origin {
+            self.keep(id, origin.clone());
+        }
+        true
     }
 
-    /// The mesh has it now.
-    pub(crate) fn done(&mut self, id: MessageId, origin: Option<Origin>) {
-        if let Some(has) = self.known.get_mut(&id) {
-            *has = true;
-        }
-        let Some(origin) = origin else { return };
+    fn keep(&mut self, id: MessageId, origin: Origin) {
         self.origin_bytes += origin.charge();
         self.origins.push_back((id, origin));
         while self.origins.len() > MOST_ORIGINS
@@ -72,6 +68,13 @@ impl Brought {
         {
             let Some((_, oldest)) = self.origins.pop_front() else { break };
             self.origin_bytes -= oldest.charge();
+        }
+    }
+
+    /// The mesh has it now, or never will.
+    pub(crate) fn done(&mut self, id: MessageId) {
+        if let Some(has) = self.known.get_mut(&id) {
+            *has = true;
         }
     }
 
@@ -93,11 +96,11 @@ mod tests {
     fn what_the_mesh_has_comes_in_once_and_the_oldest_are_forgotten() {
         let mut brought = Brought::new(2);
         let id = MessageId::new;
-        assert!(brought.begin(id(1)));
-        assert!(brought.begin(id(1)), "it has failed, and comes again");
-        brought.done(id(1), None);
-        assert!(!brought.begin(id(1)));
-        assert!(brought.begin(id(2)) && brought.begin(id(3)));
+        assert!(brought.begin(id(1), None));
+        assert!(brought.begin(id(1), None), "it has failed, and comes again");
+        brought.done(id(1));
+        assert!(!brought.begin(id(1), None));
+        assert!(brought.begin(id(2), None) && brought.begin(id(3), None));
         assert!(!brought.has(id(1)) && brought.has(id(2)) && brought.has(id(3)));
         assert_eq!((brought.known.len(), brought.order.len()), (2, 2));
     }

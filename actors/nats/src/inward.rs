@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::{
     bridge::Shared,
     error::BridgeError,
-    headers::{self, MSG_ID, Origin, Read},
+    headers::{self, MSG_ID, Read},
     settings::{ACK_TIME, BACKOFF, Foreign, Required},
 };
 
@@ -32,7 +32,6 @@ struct Incoming {
     topic: String,
     id: MessageId,
     encoded: Encoded,
-    origin: Option<Origin>,
 }
 
 /// What has become of a message.
@@ -181,12 +180,12 @@ impl Inward {
                 headers::inward_id(&parts)
             }
         };
-        if !brought.lock().begin(id) {
+        if !brought.lock().begin(id, origin.as_ref()) {
             counts.take_duplicates.add(1);
             answer(&message, AckKind::Ack).await;
             return None;
         }
-        Some(Incoming { message, topic, id, encoded, origin })
+        Some(Incoming { message, topic, id, encoded })
     }
 
     async fn refuse(&self, message: &jetstream::Message, why: &str) {
@@ -314,17 +313,17 @@ fn take_reliably(shared: Arc<Shared>, it: Incoming, required: Required) -> BoxFu
 }
 
 async fn settle(shared: &Shared, it: Incoming, outcome: Outcome) {
-    let Incoming { message, id, origin, .. } = it;
+    let Incoming { message, id, .. } = it;
     match outcome {
         Outcome::Taken => {
             shared.counts.taken.add(1);
-            shared.brought.lock().done(id, origin);
+            shared.brought.lock().done(id);
             answer(&message, AckKind::Ack).await;
         }
         Outcome::Refused(why) => {
             shared.counts.take_refused.add(1);
             tracing::warn!(subject = %message.subject, "a message of the stream is refused: {why}");
-            shared.brought.lock().done(id, None);
+            shared.brought.lock().done(id);
             answer(&message, AckKind::Term).await;
         }
         Outcome::NotNow(why) => {

@@ -121,7 +121,9 @@ fn nothing_is_acknowledged_that_jetstream_has_not_acknowledged() {
             published.level(AckLevel::Durable).within(within).id(id)
         };
         let fresh = MessageId::fresh(&east.root);
-        let error = publish(fresh, Duration::from_secs(2)).await.unwrap_err();
+        // Longer than the bridge waits for JetStream: an attempt that has failed is no success either.
+        let error = publish(fresh, Duration::from_secs(8)).await.unwrap_err();
+        assert!(bridge.stats().send_retries >= 1);
         let ReliableError::Timeout(partial) = error else { panic!("{error}") };
         assert_eq!(partial.missing, ["bridge"]);
         assert_eq!((bridge.stats().sent, bridge.stats().send_pending), (1, 1));
