@@ -5,50 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::dice::Dice;
+use super::{
+    conditions::{Conditions, RelayStats},
+    dice::Dice,
+};
 
 /// How much longer one takes that others overtake, at least.
 const HELD_BACK: Duration = Duration::from_millis(1);
-
-/// How a line between two contexts is.
-///
-/// ```
-/// use actogen::testing::Conditions;
-/// use std::time::Duration;
-///
-/// let radio = Conditions { delay: Duration::from_millis(30), loss: 0.02, ..Conditions::GOOD };
-/// # assert!(radio != Conditions::GOOD);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Conditions {
-    /// How long everything is on its way, each way.
-    pub delay: Duration,
-    /// A random part of this comes on top. What was sent earlier still arrives earlier.
-    pub jitter: Duration,
-    /// The share of datagrams that are lost, from 0 to 1.
-    pub loss: f64,
-    /// The share of datagrams that are held back for another [`delay`](Self::delay) and [`jitter`](Self::jitter), while those behind them pass.
-    pub reorder: f64,
-    /// The share of datagrams that arrive twice.
-    pub duplicate: f64,
-}
-
-impl Conditions {
-    /// Everything arrives, in its order, at once.
-    pub const GOOD: Self = Self {
-        delay: Duration::ZERO,
-        jitter: Duration::ZERO,
-        loss: 0.0,
-        reorder: 0.0,
-        duplicate: 0.0,
-    };
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        Self::GOOD
-    }
-}
 
 /// Which way something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,39 +20,6 @@ pub enum Way {
     ToTarget,
     /// From the relay's target, back to whoever has sent to it.
     FromTarget,
-}
-
-/// How many datagrams went through a relay, and what became of the others. Those on their way are in none of these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RelayStats {
-    /// Passed on, a copy counted as another one.
-    pub passed: u64,
-    /// Lost by chance, as [`Conditions::loss`] says.
-    pub lost: u64,
-    /// Lost on a line that was cut.
-    pub cut: u64,
-    /// Dropped since too many bytes were on their way, or the system took no more.
-    pub overflowed: u64,
-    /// Held back, while others overtook them.
-    pub held_back: u64,
-    /// Copied.
-    pub duplicated: u64,
-}
-
-impl std::ops::Add for RelayStats {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            passed: self.passed + other.passed,
-            lost: self.lost + other.lost,
-            cut: self.cut + other.cut,
-            overflowed: self.overflowed + other.overflowed,
-            held_back: self.held_back + other.held_back,
-            duplicated: self.duplicated + other.duplicated,
-        }
-    }
 }
 
 /// What happens between one sender and the target, both ways.
@@ -145,14 +75,14 @@ impl Line {
 
 /// What is on its way, the next first, within a bound of bytes.
 #[derive(Debug)]
-pub(super) struct Under<T> {
+pub(super) struct InTransit<T> {
     waiting: BTreeMap<(Instant, u64), (T, usize)>,
     number: u64,
     bytes: usize,
     bound: usize,
 }
 
-impl<T> Under<T> {
+impl<T> InTransit<T> {
     pub(super) fn new(bound: usize) -> Self {
         Self { waiting: BTreeMap::new(), number: 0, bytes: 0, bound }
     }
@@ -240,16 +170,16 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_is_bounded_and_comes_in_time() {
-        let mut under = Under::new(1000);
+        let mut transit = InTransit::new(1000);
         let (now, later) = (*START, *START + MILLI);
-        assert!(under.push(later, 600, "late") && under.push(now, 400, "now"));
-        assert!(!under.push(now, 1, "too much"));
+        assert!(transit.push(later, 600, "late") && transit.push(now, 400, "now"));
+        assert!(!transit.push(now, 1, "too much"));
         assert_eq!(
-            (under.pop(now), under.pop(now), under.next_at()),
+            (transit.pop(now), transit.pop(now), transit.next_at()),
             (Some("now"), None, Some(later))
         );
-        assert!(under.push(later, 400, "behind"));
-        assert_eq!((under.pop(later), under.pop(later)), (Some("late"), Some("behind")));
-        assert_eq!((under.bytes, under.next_at()), (0, None));
+        assert!(transit.push(later, 400, "behind"));
+        assert_eq!((transit.pop(later), transit.pop(later)), (Some("late"), Some("behind")));
+        assert_eq!((transit.bytes, transit.next_at()), (0, None));
     }
 }

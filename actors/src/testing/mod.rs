@@ -42,16 +42,19 @@ use actogen_runtime::{
 use tokio::sync::Notify;
 
 use self::network::{Wires, detection_time};
-#[cfg(feature = "quic")]
-pub use self::relay::Relay;
 pub use self::{
-    line::{Conditions, RelayStats, Way},
+    conditions::{Conditions, RelayStats},
     network::Network,
     probe::{Probe, ProbeActor},
 };
+#[cfg(feature = "quic")]
+pub use self::{line::Way, relay::Relay};
 use crate::{ContextBuilder, context::Context, message::RemoteMessage};
 
+mod conditions;
+#[cfg(feature = "quic")]
 mod dice;
+#[cfg(feature = "quic")]
 mod line;
 mod network;
 mod probe;

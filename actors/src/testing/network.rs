@@ -20,7 +20,7 @@ pub enum Network {
     /// Memory, on a clock that stands still while anybody works: a test takes no time, and repeats exactly.
     #[default]
     Memory,
-    /// QUIC over real UDP, on the loopback interface, through a [`Relay`](super::Relay) before each context; time is the machine's.
+    /// QUIC over real UDP, on the loopback interface, through a `Relay` before each context; time is the machine's.
     #[cfg(feature = "quic")]
     Udp,
 }

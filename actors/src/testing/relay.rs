@@ -18,7 +18,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::line::{Conditions, Line, RelayStats, Under, Way};
+use super::{
+    conditions::{Conditions, RelayStats},
+    line::{InTransit, Line, Way},
+};
 
 /// Bytes of datagrams that are on their way in one relay: 100 Mbit/s over 300 ms.
 const ON_THEIR_WAY: usize = 4 * 1024 * 1024;
@@ -74,7 +77,7 @@ struct State {
     /// What is said of senders, whether they are known or not.
     said: HashMap<SocketAddr, (Conditions, [bool; 2])>,
     senders: HashMap<SocketAddr, Sender>,
-    under: Under<Parcel>,
+    transit: InTransit<Parcel>,
     stats: RelayStats,
 }
 
@@ -124,7 +127,7 @@ impl Relay {
                 cut: [false; 2],
                 said: HashMap::new(),
                 senders: HashMap::new(),
-                under: Under::new(ON_THEIR_WAY),
+                transit: InTransit::new(ON_THEIR_WAY),
                 stats: RelayStats::default(),
             }),
             came: Notify::new(),
@@ -255,7 +258,7 @@ impl State {
     fn send(&mut self, sender: SocketAddr, way: Way, parcel: impl Fn() -> Parcel, bytes: usize) {
         let Some(known) = self.senders.get_mut(&sender) else { return };
         for at in known.line.send(way, Instant::now(), &mut self.stats).into_iter().flatten() {
-            if !self.under.push(at, bytes, parcel()) {
+            if !self.transit.push(at, bytes, parcel()) {
                 self.stats.overflowed += 1;
             }
         }
@@ -326,13 +329,13 @@ async fn deliver(shared: &Shared) {
     loop {
         let next = {
             let mut state = shared.state.lock();
-            while let Some(Parcel { socket, to, bytes }) = state.under.pop(Instant::now()) {
+            while let Some(Parcel { socket, to, bytes }) = state.transit.pop(Instant::now()) {
                 match socket.try_send_to(&bytes, to) {
                     Ok(_) => state.stats.passed += 1,
                     Err(_) => state.stats.overflowed += 1,
                 }
             }
-            state.under.next_at()
+            state.transit.next_at()
         };
         let due = async {
             match next {

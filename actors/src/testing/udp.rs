@@ -15,7 +15,8 @@ use actogen_transport_quic::{JoinKey, MeshAuthority, NodeIdentity, QuicOptions, 
 use parking_lot::Mutex;
 
 use super::{
-    line::{Conditions, RelayStats, Way},
+    conditions::{Conditions, RelayStats},
+    line::Way,
     relay::Relay,
 };
 
