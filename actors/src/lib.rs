@@ -68,7 +68,7 @@
 //! | `quic` | yes | the QUIC transport, `#[actogen::main]`, `#[actogen::test]`, launching |
 //! | `json` | no | `codec = "json"` for messages |
 //! | `cbor` | no | `codec = "cbor"` for messages |
-//! | `testing` | no | [`testing`](https://docs.rs/actogen/latest/actogen/testing): meshes for tests, in one thread, with faults |
+//! | `testing` | no | [`testing`](https://docs.rs/actogen/latest/actogen/testing): meshes for tests, in one thread, with faults; over UDP too, with `quic` |
 
 mod actor;
 mod address;

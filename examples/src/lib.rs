@@ -11,14 +11,18 @@
 //! | `policies` | who may send to an actor, and what a refusal looks like |
 //! | `fleet` | one command on many hosts: contexts launched by ssh, sudo, docker and others, functions called in them |
 //! | `chat` | rooms over several processes: topics, and groups for who is there |
+//! | `kv` | a key-value store, each value in two processes, which goes on when one is killed: groups, supervision, the test kit |
+//! | `bank` | transfers between accounts of several processes, one of which is killed, and a sum that stays: supervision, the test kit |
 //! | `journal-demo` | the smallest journaled program: killed at any instant, it goes on where it was |
 //! | `bank-durable` | journaled accounts in processes that are killed all the time, and not a penny is missing |
 //! | `wordcount` | work spread over processes, with backpressure, that stays exact when one of them is killed |
 //!
 //! [`rough`] is no program: a network that is worse than most, for those that must stand it.
 
+pub mod bank;
 pub mod bank_durable;
 pub mod chat;
 pub mod fleet;
+pub mod kv;
 pub mod rough;
 pub mod wordcount;

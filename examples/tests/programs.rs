@@ -171,3 +171,37 @@ fn chat_shows_who_comes_speaks_and_is_gone() {
     assert!(lines[1].starts_with("* bob has come, from context "), "{out}");
     assert_eq!(lines[6..], ["* bob has gone", "* 2 are here"], "{out}");
 }
+
+#[test]
+fn the_store_keeps_what_it_has_acknowledged_when_a_worker_is_killed() {
+    use std::io::Write;
+    let mut commands = tempfile::tempfile().unwrap();
+    let mut expected = String::new();
+    for n in 0..20 {
+        writeln!(commands, "set key-{n} value {n}").unwrap();
+        expected += "ok\n";
+    }
+    for n in 0..20 {
+        writeln!(commands, "get key-{n}").unwrap();
+        expected += &format!("value {n}\n");
+    }
+    writeln!(commands, "get tea\nwhere key-1").unwrap();
+    expected += "error: there is no `tea`\n";
+    std::io::Seek::rewind(&mut commands).unwrap();
+    let kv = &mut Command::new(env!("CARGO_BIN_EXE_kv"));
+    let ran = support::run_with(kv.arg("--kill-one"), commands.into());
+    assert!(ran.err.contains("is killed"), "{}", ran.err);
+    let (answers, place) = ran.out.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(format!("{answers}\n"), expected, "{}", ran.err);
+    assert_eq!(place.split(", ").count(), 2, "{place}");
+    assert_eq!(ran.code, Some(1), "one command was not done");
+}
+
+#[test]
+fn the_banks_sum_stays_when_a_branch_is_killed() {
+    let ran = run(Command::new(env!("CARGO_BIN_EXE_bank")).arg("--kill-one"));
+    assert!(ran.err.contains("is killed"), "{}", ran.err);
+    let out = ran.succeeded();
+    assert_lines(&out, &["12000 in 12 accounts of 3 processes", ""]);
+    assert!(out.ends_with(" transfers, 12000 in all accounts\n"), "{out}");
+}

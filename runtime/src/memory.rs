@@ -46,15 +46,16 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 struct Faults {
     silent: BTreeSet<ContextId>,
-    /// Pairs that hear nothing of each other, the smaller id first.
+    /// Who is not heard by whom.
     cut: BTreeSet<[ContextId; 2]>,
     /// How long bytes between a pair are on their way, if that takes any time.
     delay: BTreeMap<[ContextId; 2], Duration>,
 }
 
 impl Faults {
-    fn holds(&self, ends: [ContextId; 2]) -> bool {
-        self.cut.contains(&pair(ends)) || ends.iter().any(|end| self.silent.contains(end))
+    /// Whether nothing of what the first sends the second arrives.
+    fn holds(&self, way: [ContextId; 2]) -> bool {
+        self.cut.contains(&way) || way.iter().any(|end| self.silent.contains(end))
     }
 }
 
@@ -130,11 +131,18 @@ impl MemoryNetwork {
 
     /// Cuts the way between two contexts, or mends it: nothing that they send each other arrives meanwhile.
     pub fn set_cut(&self, a: ContextId, b: ContextId, cut: bool) {
+        self.set_cut_one_way(a, b, cut);
+        self.set_cut_one_way(b, a, cut);
+    }
+
+    /// Cuts the way from one context to another, or mends it: nothing that the first sends the second arrives meanwhile. A link of which one
+    /// way stays cut for the detection time is lost to both, since what comes the other way is never acknowledged.
+    pub fn set_cut_one_way(&self, from: ContextId, to: ContextId, cut: bool) {
         self.0.faults.send_modify(|faults| {
             if cut {
-                faults.cut.insert(pair([a, b]))
+                faults.cut.insert([from, to])
             } else {
-                faults.cut.remove(&pair([a, b]))
+                faults.cut.remove(&[from, to])
             };
         });
     }
@@ -253,8 +261,8 @@ impl MemoryTransport {
             faults: self.network.0.faults.subscribe(),
             closed: watch::Sender::new(None),
         });
-        let (near_writers, far_readers) = streams(&state);
-        let (far_writers, near_readers) = streams(&state);
+        let (near_writers, far_readers) = streams(&state, 0);
+        let (far_writers, near_readers) = streams(&state, 1);
         let near =
             Arc::new(MemoryConnection { state: state.clone(), end: 0, detection: self.detection });
         let far = Arc::new(MemoryConnection { state, end: 1, detection: door.detection });
@@ -294,8 +302,13 @@ struct State {
 }
 
 impl State {
+    /// What this end sends.
+    fn way_from(&self, end: usize) -> [ContextId; 2] {
+        [self.ends[end], self.ends[1 - end]]
+    }
+
     fn is_silent(&self, faults: &Faults) -> bool {
-        faults.holds(self.ends)
+        (0..2).any(|end| faults.holds(self.way_from(end)))
     }
 
     fn delay(&self) -> Duration {
@@ -306,6 +319,12 @@ impl State {
     async fn heard(&self) {
         // The network outlives its links' states only as long as somebody holds it; without it nobody is silent.
         let _ = self.faults.clone().wait_for(|faults| !self.is_silent(faults)).await;
+    }
+
+    /// Waits until this end can be heard by the other.
+    async fn heard_from(&self, end: usize) {
+        let way = self.way_from(end);
+        let _ = self.faults.clone().wait_for(|faults| !faults.holds(way)).await;
     }
 
     fn close(&self, by: usize, end: LinkEnd) {
@@ -364,13 +383,14 @@ impl Connection for MemoryConnection {
 type Writers = [Box<dyn StreamWriter>; StreamId::COUNT];
 type Readers = [Box<dyn StreamReader>; StreamId::COUNT];
 
-fn streams(state: &Arc<State>) -> (Writers, Readers) {
+/// The streams on which this end writes.
+fn streams(state: &Arc<State>, end: usize) -> (Writers, Readers) {
     let (mut readers, mut writers) = (Vec::new(), Vec::new());
     for _ in 0..StreamId::COUNT {
         let (sender, receiver) = mpsc::channel::<Chunk>(CHUNKS);
         writers.push(Box::new(Writer { sender: Some(sender), state: state.clone() })
             as Box<dyn StreamWriter>);
-        readers.push(Box::new(Reader { receiver, coming: None, state: state.clone() })
+        readers.push(Box::new(Reader { receiver, coming: None, state: state.clone(), from: end })
             as Box<dyn StreamReader>);
     }
     let count = "as many as there are streams were pushed";
@@ -414,13 +434,15 @@ struct Reader {
     /// The chunk that is on its way, of a read that was given up.
     coming: Option<Chunk>,
     state: Arc<State>,
+    /// The end that writes.
+    from: usize,
 }
 
 impl StreamReader for Reader {
     fn read(&mut self, _: usize) -> BoxFuture<'_, Result<Option<Bytes>, StreamError>> {
         Box::pin(async move {
             let mut closed = self.state.closed.subscribe();
-            let state = self.state.clone();
+            let (state, from) = (self.state.clone(), self.from);
             let next = async {
                 // Looked at when there is something to hear: it may have waited for longer than the silence has.
                 if self.coming.is_none() {
@@ -429,7 +451,7 @@ impl StreamReader for Reader {
                 if let Some((_, Some(there))) = self.coming {
                     tokio::time::sleep_until(there).await;
                 }
-                state.heard().await;
+                state.heard_from(from).await;
                 self.coming.take().map(|(chunk, _)| chunk)
             };
             tokio::select! {

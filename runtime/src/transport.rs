@@ -263,6 +263,41 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     fn close(&self) -> BoxFuture<'_, ()>;
 }
 
+/// A transport that others keep a hand on.
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    fn identity(&self) -> Arc<dyn Identity> {
+        (**self).identity()
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        (**self).endpoint()
+    }
+
+    fn invitation(&self) -> Option<Invitation> {
+        (**self).invitation()
+    }
+
+    fn dial(
+        &self,
+        endpoint: String,
+        expect: Option<ContextId>,
+    ) -> BoxFuture<'_, Result<Link, DialError>> {
+        (**self).dial(endpoint, expect)
+    }
+
+    fn accept(&self) -> BoxFuture<'_, Option<Incoming>> {
+        (**self).accept()
+    }
+
+    fn tunnel(&self, input: PipeReader, output: PipeWriter) -> Result<Tunnelled, String> {
+        (**self).tunnel(input, output)
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        (**self).close()
+    }
+}
+
 /// What a process puts out, for a tunnel.
 pub type PipeReader = Box<dyn tokio::io::AsyncRead + Send + Unpin>;
 

@@ -26,9 +26,18 @@ impl Ran {
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end, with nothing on its standard input.
 pub(crate) fn run(command: &mut Command) -> Ran {
-    let output = output(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+    ran(output(command.stdout(Stdio::piped()).stderr(Stdio::piped())))
+}
+
+/// Runs a program to its end, with this on its standard input.
+#[allow(dead_code, reason = "not every test program has such a program")]
+pub(crate) fn run_with(command: &mut Command, input: Stdio) -> Ran {
+    ran(output_with(command.stdout(Stdio::piped()).stderr(Stdio::piped()), input))
+}
+
+fn ran(output: Output) -> Ran {
     Ran {
         out: String::from_utf8(output.stdout).expect("the programs print text"),
         err: String::from_utf8(output.stderr).expect("the programs print text"),
@@ -38,7 +47,11 @@ pub(crate) fn run(command: &mut Command) -> Ran {
 
 /// Runs a program to its end, with its outputs as they are set.
 pub(crate) fn output(command: &mut Command) -> Output {
-    let child = command.stdin(Stdio::null()).spawn().expect("the program was built");
+    output_with(command, Stdio::null())
+}
+
+fn output_with(command: &mut Command, input: Stdio) -> Output {
+    let child = command.stdin(input).spawn().expect("the program was built");
     let pid = child.id().to_string();
     let (ended, end) = mpsc::channel();
     thread::spawn(move || ended.send(child.wait_with_output()));

@@ -1,4 +1,5 @@
-//! Meshes for tests: several contexts in one thread, on a network in memory and a clock that stands still while anybody works, with faults.
+//! Meshes for tests: several contexts in one thread, with faults: on a network in memory and a clock that stands still while anybody works, or
+//! over real UDP through relays.
 //!
 //! ```
 //! use actogen::{prelude::*, testing::{self, TestMesh}};
@@ -19,6 +20,9 @@
 //!
 //! Frames, routing, checks and limits are those of any other mesh; only what carries the bytes differs. Links are lossless, as those over
 //! QUIC: what a network loses there shows as a delay.
+//!
+//! The same test runs over UDP: with `ACTOGEN_TEST_NETWORK=udp` in its environment, or by [`over`]`(Network::Udp)`. There each context stands
+//! behind a [`Relay`], which needs no root. It takes the time it takes.
 
 use std::{
     cell::{Cell, RefCell},
@@ -28,37 +32,49 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Context as ActixContext, Handler, Message};
+use actix::Message;
 use actogen_runtime::{
     Phase, Placement,
     core::{ContextId, DeadReason, Limits},
     dead_letters::DeadLetter,
-    memory::MemoryNetwork,
     names::{ContextNames, Holder},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-use crate::{
-    ContextBuilder,
-    actor::{Attach, RemoteActor},
-    address::Remote,
-    context::Context,
-    message::{MessageOf, RemoteMessage, Tag},
-    turn::{Envelope, Turn, deliver, unknown},
+use self::network::{Wires, detection_time};
+pub use self::{
+    conditions::{Conditions, RelayStats},
+    network::Network,
+    probe::{Probe, ProbeActor},
 };
+#[cfg(feature = "quic")]
+pub use self::{line::Way, relay::Relay};
+use crate::{ContextBuilder, context::Context, message::RemoteMessage};
 
-/// How long a probe waits for a message, by the mesh's own clock.
+mod conditions;
+#[cfg(feature = "quic")]
+mod dice;
+#[cfg(feature = "quic")]
+mod line;
+mod network;
+mod probe;
+#[cfg(feature = "quic")]
+mod relay;
+#[cfg(feature = "quic")]
+mod udp;
+
+/// How long a test waits for what must come, by the mesh's own clock.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mesh within a test.
 pub struct TestMesh {
-    network: MemoryNetwork,
+    wires: Wires,
     seed: u64,
     limits: Limits,
     started: Cell<u64>,
     contexts: RefCell<Vec<Context>>,
-    /// By where it can be dialled, so that it can be cut off.
-    endpoints: RefCell<BTreeMap<ContextId, String>>,
+    /// Which of the lives that were started here each has.
+    lives: RefCell<BTreeMap<ContextId, u64>>,
     letters: Rc<Letters>,
 }
 
@@ -76,13 +92,12 @@ impl fmt::Debug for TestMesh {
 }
 
 /// Runs a test over a mesh of its own, then shuts that down. What hangs on chance (handles, choices in groups, waits of supervisors) hangs on a
-/// seed, `ACTOGEN_TEST_SEED` or 1, and so repeats.
+/// seed, `ACTOGEN_TEST_SEED` or 1, and so repeats. The network is that of `ACTOGEN_TEST_NETWORK`, `memory` or `udp`, or memory.
 ///
 /// # Panics
 /// When the test fails.
 pub fn run(test: impl AsyncFnOnce(&TestMesh) -> crate::Result<()>) {
-    let given = std::env::var("ACTOGEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    run_seeded(given.unwrap_or(1), test);
+    Setting::from_environment().run(test);
 }
 
 /// As [`run`], with this seed.
@@ -90,21 +105,82 @@ pub fn run(test: impl AsyncFnOnce(&TestMesh) -> crate::Result<()>) {
 /// # Panics
 /// When the test fails; the seed is printed then.
 pub fn run_seeded(seed: u64, test: impl AsyncFnOnce(&TestMesh) -> crate::Result<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .expect("the system gives a runtime");
-    let failed = Failed(seed);
-    tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mesh = TestMesh::new(seed);
-        let outcome = test(&mesh).await;
-        mesh.end().await;
-        if let Err(error) = outcome {
-            panic!("the test failed: {error}");
-        }
-    });
-    std::mem::forget(failed);
+    Setting::from_environment().seed(seed).run(test);
+}
+
+/// What a test's mesh is to be like, on this network whatever the environment says.
+///
+/// ```
+/// use actogen::testing::{self, Network, TestMesh};
+///
+/// async fn a_child_is_known(mesh: &TestMesh) -> actogen::Result<()> {
+///     let root = mesh.root().await;
+///     let child = mesh.child(&root).await;
+///     assert_eq!(root.place_of(child.id()), Some(child.place()));
+///     Ok(())
+/// }
+///
+/// for network in [Network::Memory, Network::Udp] {
+///     testing::over(network).seed(7).run(a_child_is_known);
+/// }
+/// ```
+pub fn over(network: Network) -> Setting {
+    Setting { network, ..Setting::from_environment() }
+}
+
+/// What a test's mesh is to be like; made by [`over`].
+#[derive(Clone, Debug)]
+#[must_use = "it runs nothing by itself"]
+pub struct Setting {
+    network: Network,
+    seed: u64,
+    limits: Option<Limits>,
+}
+
+impl Setting {
+    fn from_environment() -> Self {
+        let seed = std::env::var("ACTOGEN_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let network = match std::env::var("ACTOGEN_TEST_NETWORK").as_deref() {
+            #[cfg(feature = "quic")]
+            Ok("udp") => Network::Udp,
+            Err(_) | Ok("memory" | "") => Network::Memory,
+            Ok(other) => panic!("ACTOGEN_TEST_NETWORK is `{other}`: it must be `memory` or `udp`"),
+        };
+        Self { network, seed: seed.unwrap_or(1), limits: None }
+    }
+
+    /// What hangs on chance hangs on this.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The bounds of all contexts, among them the time after which a silent peer is lost: 10 s in memory and 2 s over UDP unless this says
+    /// otherwise.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// Runs a test over a mesh of its own, then shuts that down.
+    ///
+    /// # Panics
+    /// When the test fails; the seed is printed then.
+    pub fn run(self, test: impl AsyncFnOnce(&TestMesh) -> crate::Result<()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(self.network == Network::Memory)
+            .build()
+            .expect("the system gives a runtime");
+        let failed = Failed(self.seed);
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let mesh = TestMesh::new(self);
+            let outcome = test(&mesh).await;
+            mesh.end().await;
+            if let Err(error) = outcome {
+                panic!("the test failed: {error}");
+            }
+        });
+        std::mem::forget(failed);
+    }
 }
 
 /// Says how to run a failed test again.
@@ -117,17 +193,25 @@ impl Drop for Failed {
 }
 
 impl TestMesh {
-    fn new(seed: u64) -> Self {
-        let secret = *blake3::hash(&seed.to_le_bytes()).as_bytes();
+    fn new(Setting { network, seed, limits }: Setting) -> Self {
+        let limits = limits.unwrap_or_else(|| Limits {
+            detection_time: detection_time(network),
+            ..Limits::default()
+        });
         Self {
-            network: MemoryNetwork::new("mesh.test", secret),
+            wires: Wires::new(network, seed),
             seed,
-            limits: Limits::default(),
+            limits,
             started: Cell::new(0),
             contexts: RefCell::default(),
-            endpoints: RefCell::default(),
+            lives: RefCell::default(),
             letters: Rc::default(),
         }
+    }
+
+    /// The time after which a silent peer is lost.
+    pub fn detection_time(&self) -> Duration {
+        self.limits.detection_time
     }
 
     /// Starts the root.
@@ -135,7 +219,7 @@ impl TestMesh {
     /// # Panics
     /// When it does not start, such as a second one.
     pub async fn root(&self) -> Context {
-        self.start(ContextId::ROOT, |builder| builder.authority(self.network.authority())).await
+        self.start(ContextId::ROOT, |builder| builder.authority(self.wires.authority())).await
     }
 
     /// Starts a context below another; it ends when its parent is lost.
@@ -174,7 +258,7 @@ impl TestMesh {
         let id = self.next_id();
         let names = ContextNames::new(names.iter().copied());
         let names = names.unwrap_or_else(|error| panic!("{error}"));
-        let bound = self.network.authority().bind_names(id, &names, Holder::Stays);
+        let bound = self.wires.authority().bind_names(id, &names, Holder::Stays);
         bound.unwrap_or_else(|error| panic!("{id} does not get its names: {error}"));
         self.start_below(parent, id, |builder| builder).await
     }
@@ -199,18 +283,13 @@ impl TestMesh {
         change: impl FnOnce(ContextBuilder) -> ContextBuilder,
     ) -> Context {
         let number = self.started.replace(self.started.get() + 1);
-        // Each life has a door of its own.
-        let endpoint = format!("{}/{number}", id.0);
-        self.endpoints.borrow_mut().insert(id, endpoint.clone());
-        let (network, detection) = (self.network.clone(), self.limits.detection_time);
+        self.lives.borrow_mut().insert(id, number);
         let seed = [self.seed, number].map(u64::to_le_bytes).concat();
         let builder = Context::builder()
             .limits(self.limits.clone())
             .placement(Placement::Inline)
-            .seed(*blake3::hash(&seed).as_bytes())
-            .transport(move |_| {
-                Box::pin(async move { Ok(network.transport(id, endpoint, detection)) })
-            });
+            .seed(*blake3::hash(&seed).as_bytes());
+        let builder = self.wires.carry(builder, id, number, &self.limits);
         let context = change(builder).start().await;
         let context = context.unwrap_or_else(|error| panic!("{id} does not start: {error}"));
         self.contexts.borrow_mut().push(context.clone());
@@ -240,26 +319,44 @@ impl TestMesh {
     /// Cuts two sides off from each other: nothing passes between any of these and any of those, and both find out after the detection time.
     pub fn partition(&self, these: &[&Context], those: &[&Context]) {
         for (a, b) in these.iter().flat_map(|a| those.iter().map(move |b| (a, b))) {
-            self.network.set_cut(a.id(), b.id(), true);
+            self.deafen(a, b);
+            self.deafen(b, a);
         }
     }
 
-    /// Mends all partitions. Links that were given up meanwhile stay so; whoever has [other parents](ContextBuilder::other_parents)
+    /// Cuts one way off: nothing passes from the first to the second, though the first hears the second. Their link is lost to the one after
+    /// the detection time, and to the other after another at most.
+    pub fn deafen(&self, from: &Context, to: &Context) {
+        self.wires.set_cut(from.id(), to.id(), true);
+    }
+
+    /// Mends all that was cut. Links that were given up meanwhile stay so; whoever has [other parents](ContextBuilder::other_parents)
     /// links anew.
     pub fn heal(&self) {
-        self.network.heal();
+        self.wires.heal();
     }
 
     /// What two contexts send each other is on its way for this long from now on.
     pub fn delay(&self, a: &Context, b: &Context, delay: Duration) {
-        self.network.set_delay(a.id(), b.id(), delay);
+        self.disturb(a, b, Conditions { delay, ..Conditions::GOOD });
+    }
+
+    /// What two contexts send each other goes under these conditions from now on. In memory, where links lose nothing, the worst of it shows as a
+    /// delay: once delay and jitter, and twice where datagrams would be lost or held back.
+    pub fn disturb(&self, a: &Context, b: &Context, conditions: Conditions) {
+        self.wires.set(a.id(), b.id(), conditions);
+    }
+
+    /// What became of datagrams in all relays; nothing in memory, where there are none.
+    pub fn relay_stats(&self) -> RelayStats {
+        self.wires.stats()
     }
 
     /// Ends a context as if its process had been killed: nobody says goodbye, and its links close.
     pub async fn crash(&self, context: &Context) {
-        let endpoint = self.endpoints.borrow().get(&context.id()).cloned();
-        if let Some(endpoint) = endpoint {
-            self.network.crash(&endpoint);
+        let life = self.lives.borrow().get(&context.id()).copied();
+        if let Some(life) = life {
+            self.wires.crash(context.id(), life).await;
         }
         context.request_end("it has crashed", Duration::ZERO);
         let mut phase = context.phase();
@@ -277,9 +374,7 @@ impl TestMesh {
         context: &Context,
         answer: impl FnMut(&M) -> M::Result + 'static,
     ) -> Probe<M> {
-        let (sender, messages) = mpsc::unbounded_channel();
-        let actor = ProbeActor { sender, answer: Box::new(answer) };
-        Probe { remote: context.start(actor), messages }
+        Probe::new(context, answer)
     }
 
     /// The dead letters of all contexts that nobody has asked for yet, as far as they have come.
@@ -312,102 +407,10 @@ impl TestMesh {
     }
 
     async fn end(&self) {
-        self.network.heal();
+        self.wires.heal();
         let contexts: Vec<_> = self.contexts.borrow_mut().drain(..).rev().collect();
         for context in contexts {
             context.shutdown().await;
         }
     }
 }
-
-/// Takes messages of one type, in their order, for a test to look at.
-pub struct Probe<M: RemoteMessage> {
-    remote: Remote<ProbeActor<M>>,
-    messages: mpsc::UnboundedReceiver<M>,
-}
-
-impl<M: RemoteMessage> fmt::Debug for Probe<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Probe").field("remote", &self.remote).finish_non_exhaustive()
-    }
-}
-
-impl<M: RemoteMessage> Probe<M> {
-    /// Where its messages go.
-    pub fn remote(&self) -> Remote<ProbeActor<M>> {
-        self.remote.clone()
-    }
-
-    /// The next message.
-    ///
-    /// # Panics
-    /// When none comes within a minute of the mesh's time.
-    pub async fn expect(&mut self) -> M {
-        let next = tokio::time::timeout(PATIENCE, self.messages.recv()).await;
-        let next = next.unwrap_or_else(|_| panic!("no `{}` has come", M::NAME));
-        next.unwrap_or_else(|| panic!("the probe of `{}` has ended", M::NAME))
-    }
-
-    /// Sees to it that no message comes for so much of the mesh's time.
-    ///
-    /// # Panics
-    /// When one does.
-    pub async fn expect_none(&mut self, time: Duration) {
-        if let Ok(Some(_)) = tokio::time::timeout(time, self.messages.recv()).await {
-            panic!("a `{}` has come", M::NAME);
-        }
-    }
-}
-
-/// Answers a message.
-type Answer<M> = dyn FnMut(&M) -> <M as Message>::Result;
-
-/// The actor behind a [`Probe`].
-pub struct ProbeActor<M: RemoteMessage> {
-    sender: mpsc::UnboundedSender<M>,
-    answer: Box<Answer<M>>,
-}
-
-impl<M: RemoteMessage> fmt::Debug for ProbeActor<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProbeActor").finish_non_exhaustive()
-    }
-}
-
-impl<M: RemoteMessage> Actor for ProbeActor<M> {
-    type Context = ActixContext<Self>;
-}
-
-impl<M: RemoteMessage> Handler<M> for ProbeActor<M> {
-    type Result = actix::MessageResult<M>;
-
-    fn handle(&mut self, message: M, _: &mut Self::Context) -> Self::Result {
-        let answer = (self.answer)(&message);
-        // A test that has dropped the probe does not look any more.
-        let _ = self.sender.send(message);
-        actix::MessageResult(answer)
-    }
-}
-
-impl<M: RemoteMessage> Handler<Attach<Self>> for ProbeActor<M> {
-    type Result = ();
-
-    fn handle(&mut self, message: Attach<Self>, ctx: &mut Self::Context) {
-        message.attach(ctx);
-    }
-}
-
-impl<M: RemoteMessage> RemoteActor for ProbeActor<M> {
-    const NAME: &'static str = "actogen.probe";
-    const TAGS: &'static [Tag] = &[M::TAG];
-
-    fn dispatch(&mut self, envelope: &mut Envelope<'_>, turn: &mut Turn<'_, Self>) {
-        if envelope.tag() == M::TAG {
-            deliver::<Self, M>(self, envelope, turn);
-        } else {
-            unknown(envelope, turn);
-        }
-    }
-}
-
-impl<M: RemoteMessage> MessageOf<ProbeActor<M>> for M {}
