@@ -342,6 +342,7 @@ fn what_is_under_way_inward_is_bounded_in_bytes() {
         let west = Mesh::new("west").await;
         // More than one message may be, and less than all of them are.
         let mut lines = west.billing.subscribe::<Text>("orders.>").unwrap();
+        west.know().await;
         // It makes the stream, and asks for nothing that would be given to it and come again later.
         drop(bridge(&nats, "west").outward_only().start(&west.bridge).await.unwrap());
         for number in 0..MESSAGES {
