@@ -20,8 +20,8 @@ use crate::{
 /// How long the neighbours may take to say that they have what was published.
 const HANDED_OVER: Duration = Duration::from_secs(10);
 
-/// So many bytes are published before the neighbours are asked.
-const ROUND: usize = 256 * 1024;
+/// So many bytes are published before the neighbours are asked: what is published finds no room on a way where more waits, and is lost.
+const ROUND: usize = 64 * 1024;
 
 /// How soon it is looked for room again.
 const ROOM: Duration = Duration::from_millis(10);
