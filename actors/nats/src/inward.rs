@@ -8,7 +8,7 @@ use actogen::{
 };
 use async_nats::jetstream::{self, AckKind};
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     bridge::Shared,
@@ -20,8 +20,11 @@ use crate::{
 /// How long the neighbours may take to say that they have what was published.
 const HANDED_OVER: Duration = Duration::from_secs(10);
 
-/// So many bytes are published before the neighbours are asked.
-const ROUND: usize = 256 * 1024;
+/// So many bytes are published before the neighbours are asked: what is published finds no room on a way where more waits, and is lost.
+const ROUND: usize = 64 * 1024;
+
+/// How soon it is looked for room again.
+const ROOM: Duration = Duration::from_millis(10);
 
 /// How soon a message is to come again that could not be brought in, the first time and at most.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -202,10 +205,19 @@ impl Inward {
         self.shared.counts.take_pending.set(incoming.len());
         self.await_mesh().await;
         let mut published = Vec::new();
+        let mut is_stuck = false;
         for it in incoming {
-            match publish(&self.shared.context, &it).await {
+            // What is behind one that is put off is put off with it, and keeps its place.
+            let outcome = match is_stuck {
+                true => Err(Outcome::NotNow("one before it was put off".into())),
+                false => publish(&self.shared.context, &it).await,
+            };
+            match outcome {
                 Ok(()) => published.push(it),
-                Err(outcome) => settle(&self.shared, it, outcome).await,
+                Err(outcome) => {
+                    is_stuck |= matches!(outcome, Outcome::NotNow(_));
+                    settle(&self.shared, it, outcome).await;
+                }
             }
         }
         let handed_over = self.hand_over().await;
@@ -271,19 +283,20 @@ fn foreign(how: Foreign, message: &jetstream::Message) -> Result<Encoded, &'stat
     }
 }
 
-/// Publishes a message under its id, signed by this context. When there is no room it asks the neighbours first, so that there is.
+/// Publishes a message under its id, signed by this context. Waits for room: asks the neighbours, behind whose
+/// answer there is some.
 async fn publish(context: &Context, it: &Incoming) -> Result<(), Outcome> {
-    let mut tried = false;
+    let until = Instant::now() + HANDED_OVER;
     loop {
         match context.publish_encoded(&it.topic, &it.encoded).signed().id(it.id).await {
             Ok(_) => return Ok(()),
             Err(error @ PublishError::Topic(_)) => {
                 return Err(Outcome::Refused(error.to_string()));
             }
-            Err(error) if tried => return Err(Outcome::NotNow(error.to_string())),
+            Err(error) if Instant::now() > until => return Err(Outcome::NotNow(error.to_string())),
             Err(_) => {
-                tried = true;
                 let _ = tokio::time::timeout(HANDED_OVER, context.know_subscriptions()).await;
+                tokio::time::sleep(ROOM).await;
             }
         }
     }
