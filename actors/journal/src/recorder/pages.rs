@@ -353,7 +353,7 @@ mod tests {
             let about = keeping.about.clone();
             assert_eq!(read(&mut store, &about, &since(10)), [1, 2, 3]);
             assert_eq!(read(&mut store, &about, &since(11)), [3]);
-            assert_eq!(read(&mut store, &about, &since(21)), []);
+            assert_eq!(read(&mut store, &about, &since(21)), Vec::<u64>::new());
             let again = Keeping::open(&mut store, Keep::default(), Millis(30)).unwrap();
             assert_eq!(again.about, about);
             let page = page(&mut store, &about, ReplayAsk::new(since(8), None)).unwrap();
