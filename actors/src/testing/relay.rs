@@ -146,6 +146,9 @@ impl Relay {
                     Ok(front) => Arc::new(front),
                     Err(error) => return drop(ready.send(Err(error))),
                 };
+                if let Err(error) = front.writable().await {
+                    return drop(ready.send(Err(error)));
+                }
                 let _ = ready.send(Ok(()));
                 tokio::select! {
                     _ = ended => {}
@@ -282,6 +285,10 @@ async fn take(front: &Arc<UdpSocket>, shared: &Arc<Shared>) {
         let is_known = shared.state.lock().senders.contains_key(&from);
         if !is_known {
             let Ok(socket) = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await else { continue };
+            // Until it is known to be writable, what is tried fails.
+            if socket.writable().await.is_err() {
+                continue;
+            }
             let socket = Arc::new(socket);
             let reading = take_back(front.clone(), socket.clone(), from, shared.clone());
             let reading = tokio::spawn(reading);

@@ -169,7 +169,8 @@ pub async fn g14_a_hundred_publishes_have_outcomes_of_their_own<F: Fabric>(
     // Word of the consumer is there before the short times begin.
     publish(&publisher, 0, &["billing"], AMPLE).await?;
     let all = (1..=100_u64).map(|number| {
-        let within = if number % 3 == 2 { Duration::from_secs(2) } else { AMPLE };
+        // Long enough for each to be sent, also where one busy thread signs and checks all of them.
+        let within = if number % 3 == 2 { Duration::from_secs(6) } else { AMPLE };
         let publish = publisher.publish(TOPIC, &Order(number)).require(["billing"]).within(within);
         async move { (number, publish.await) }
     });
