@@ -137,6 +137,12 @@ impl ContextBuilder {
         self.map(|runtime| runtime.seed(seed))
     }
 
+    /// Refuses messages that one child, or a context below it, sends to another child or below that: here and in the whole subtree, as
+    /// children take the mode from their parent. What goes up, what comes from above and all answers pass. Off unless set.
+    pub fn one_way(self, one_way: bool) -> Self {
+        self.map(|runtime| runtime.one_way(one_way))
+    }
+
     /// Endpoints of contexts below which this one goes on when it loses its parent; it ends when none of them takes it within the
     /// detection time.
     pub fn other_parents(self, endpoints: impl IntoIterator<Item = String>) -> Self {

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use actogen_core::{
     limits::LimitsError,
     pending::PendingTable,
     policy::Family,
-    wire::control::Welcome,
+    wire::control::{ONE_WAY, Welcome},
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -67,6 +67,7 @@ pub struct Builder {
     incarnation: Option<Incarnation>,
     seed: Option<[u8; 32]>,
     ends_with_parent: bool,
+    one_way: bool,
     other_parents: Vec<String>,
     prepare: Vec<Prepare>,
     logs: Arc<crate::logs::Logs>,
@@ -148,6 +149,7 @@ impl Builder {
             incarnation: None,
             seed: None,
             ends_with_parent: true,
+            one_way: false,
             other_parents: Vec::new(),
             prepare: Vec::new(),
             logs: Arc::default(),
@@ -221,6 +223,13 @@ impl Builder {
     /// Whether the context ends when it loses its parent; it does unless this says no.
     pub fn ends_with_parent(mut self, ends: bool) -> Self {
         self.ends_with_parent = ends;
+        self
+    }
+
+    /// Refuses messages that one child, or a context below it, sends to another child or below that: here and in the whole subtree, as
+    /// children take the mode from their parent. What goes up, what comes from above and all answers pass. Off unless set.
+    pub fn one_way(mut self, one_way: bool) -> Self {
+        self.one_way = one_way;
         self
     }
 
@@ -313,6 +322,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         incarnation,
         seed,
         ends_with_parent,
+        one_way,
         other_parents,
         prepare,
         logs,
@@ -358,7 +368,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         root,
         seed,
         crate::detach::Orphanage::new(ends_with_parent, other_parents),
-        place.as_ref(),
+        (one_way, place.as_ref()),
         (logs, log_filter),
     );
     let router = Router::new(context.clone(), context.0.transport.identity()).start();
@@ -415,11 +425,13 @@ fn assemble(
     root: Option<RootAuthority>,
     seed: [u8; 32],
     orphanage: crate::detach::Orphanage,
-    place: Option<&(Opened, Welcome)>,
+    (starts_one_way, place): (bool, Option<&(Opened, Welcome)>),
     (logs, log_filter): (Arc<crate::logs::Logs>, Option<String>),
 ) -> Context {
     let mut ancestors = Vec::new();
+    let mut one_way = starts_one_way;
     if let Some((opened, welcome)) = place {
+        one_way |= welcome.capabilities & ONE_WAY != 0;
         ancestors.push(opened.peer);
         ancestors.extend_from_slice(&welcome.ancestors);
     }
@@ -459,6 +471,8 @@ fn assemble(
         relay: crate::congestion::Relay::new(&limits),
         cancelled: crate::cancel::Cancelled::default(),
         deadlines: crate::deadlines::Deadlines::new(limits.request_time),
+        starts_one_way,
+        one_way: AtomicBool::new(one_way),
         dialling: Mutex::default(),
         limits,
     }))

@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,7 +22,7 @@ use actogen_core::{
     pending::{Epoch, PendingTable},
     policy::{Family, Policy},
     time::Moment,
-    wire::control::Loss,
+    wire::control::{Loss, ONE_WAY},
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -103,6 +103,10 @@ pub(crate) struct Shared {
     pub(crate) relay: crate::congestion::Relay,
     pub(crate) cancelled: crate::cancel::Cancelled,
     pub(crate) deadlines: crate::deadlines::Deadlines,
+    /// Whether this context was started in one-way mode, whatever its parent is in.
+    pub(crate) starts_one_way: bool,
+    /// Whether messages from one child to another are refused here.
+    pub(crate) one_way: AtomicBool,
     /// Contexts that this one is dialling to be their parent.
     pub(crate) dialling: Mutex<BTreeSet<ContextId>>,
 }
@@ -151,6 +155,22 @@ impl Context {
     /// The context at the other end of the link upwards. Its word of who stands above both may still be on its way.
     pub fn parent(&self) -> Option<ContextId> {
         self.0.routes.parent_link().map(|link| link.peer)
+    }
+
+    /// Whether the subtree below this context is in one-way mode: its own setting ([`crate::Builder::one_way`]), or its parent's.
+    pub fn is_one_way(&self) -> bool {
+        self.0.one_way.load(Ordering::Relaxed)
+    }
+
+    /// Takes the mode that a parent's opening says.
+    pub(crate) fn take_mode(&self, capabilities: u64) {
+        let is_one_way = self.0.starts_one_way || capabilities & ONE_WAY != 0;
+        self.0.one_way.store(is_one_way, Ordering::Relaxed);
+    }
+
+    /// What this context says of itself to a child.
+    pub(crate) fn capabilities(&self) -> u64 {
+        if self.is_one_way() { ONE_WAY } else { 0 }
     }
 
     /// The contexts of the subtree below this one that can be reached, in order.

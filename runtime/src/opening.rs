@@ -172,7 +172,7 @@ pub(crate) async fn accept(context: &Context, mut link: Link) -> Result<Opened, 
     let family = context.family();
     let welcome = Welcome {
         version: control::VERSION,
-        capabilities: 0,
+        capabilities: context.capabilities(),
         context: me,
         incarnation: context.incarnation(),
         yours,

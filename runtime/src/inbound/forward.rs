@@ -3,7 +3,7 @@
 use actogen_core::{
     DeadReason, Handle, Handled, LinkId,
     limits::MAX_HEADER,
-    policy::{Origin, Side},
+    policy::{Origin, Side, is_one_way},
     route::judge,
     router::Input,
     wire::{Destination, Kind, Placed, TAG},
@@ -38,6 +38,15 @@ impl Inbound {
             && let Some(meant) = incarnation
             && let Some(dead) = judge::other_life(self.context.id(), to, meant, next.incarnation)
         {
+            return self.kill(header, origin, &dead);
+        }
+        if self.context.is_one_way() && is_one_way(self.link.side, next.side, header.kind) {
+            let text = format!(
+                "{} refuses: {} and {to} stand below different children of it, which is in one-way mode; have a context above both pass it on",
+                self.context.id(),
+                origin.source
+            );
+            let dead = self.dead(DeadReason::Refused, Handled::No, text);
             return self.kill(header, origin, &dead);
         }
         if self.context.routes().note_addressed(self.link.id, to) {

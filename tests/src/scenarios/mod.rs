@@ -189,6 +189,7 @@ macro_rules! conformance {
             m08_an_authors_own_policy_decides,
             m08_refused_one_way_messages_are_dead_letters,
             m08_reserved_mailboxes_have_their_policies,
+            m08_siblings_in_one_way_mode_cannot_talk,
         );
         $crate::tests_of!($fabric, publishing:
             g01_both_required_acknowledge,
