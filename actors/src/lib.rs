@@ -116,8 +116,8 @@ pub use actogen_macros::{RemoteActor, RemoteMessage, function, service};
 #[cfg(feature = "quic")]
 pub use actogen_macros::{main, test};
 pub use actogen_runtime::{
-    ContextHoldings, DetachError, Ended, Holdings, Phase, Place, Placement, RegisterError,
-    StartError, Stats,
+    ConnectError, ContextHoldings, DetachError, DisconnectError, Ended, Holdings, Phase, Place,
+    Placement, RegisterError, StartError, Stats,
     core::{
         Address, ContextId, Dead, DeadReason, Handle, Handled, Incarnation, Limits,
         offence::OffenceKind,

@@ -17,7 +17,7 @@ use actogen_core::{
     id::HandleMint,
     limits::LimitsError,
     pending::PendingTable,
-    policy::Family,
+    policy::{Family, Policy},
     wire::control::{ONE_WAY, Welcome},
 };
 use parking_lot::{Mutex, RwLock};
@@ -68,6 +68,7 @@ pub struct Builder {
     seed: Option<[u8; 32]>,
     ends_with_parent: bool,
     one_way: bool,
+    direct_links: Policy,
     other_parents: Vec<String>,
     prepare: Vec<Prepare>,
     logs: Arc<crate::logs::Logs>,
@@ -150,6 +151,7 @@ impl Builder {
             seed: None,
             ends_with_parent: true,
             one_way: false,
+            direct_links: Policy::Anyone,
             other_parents: Vec::new(),
             prepare: Vec::new(),
             logs: Arc::default(),
@@ -230,6 +232,13 @@ impl Builder {
     /// children take the mode from their parent. What goes up, what comes from above and all answers pass. Off unless set.
     pub fn one_way(mut self, one_way: bool) -> Self {
         self.one_way = one_way;
+        self
+    }
+
+    /// Who may be given a ticket to a direct link ([`Context::connect`]) by this context, and through it: each context on the way from
+    /// the asker to the one that is asked applies its own. Anyone unless set.
+    pub fn direct_links(mut self, policy: Policy) -> Self {
+        self.direct_links = policy;
         self
     }
 
@@ -323,6 +332,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         seed,
         ends_with_parent,
         one_way,
+        direct_links,
         other_parents,
         prepare,
         logs,
@@ -368,7 +378,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         root,
         seed,
         crate::detach::Orphanage::new(ends_with_parent, other_parents),
-        (one_way, place.as_ref()),
+        (one_way, direct_links, place.as_ref()),
         (logs, log_filter),
     );
     let router = Router::new(context.clone(), context.0.transport.identity()).start();
@@ -425,7 +435,7 @@ fn assemble(
     root: Option<RootAuthority>,
     seed: [u8; 32],
     orphanage: crate::detach::Orphanage,
-    (starts_one_way, place): (bool, Option<&(Opened, Welcome)>),
+    (starts_one_way, direct_links, place): (bool, Policy, Option<&(Opened, Welcome)>),
     (logs, log_filter): (Arc<crate::logs::Logs>, Option<String>),
 ) -> Context {
     let mut ancestors = Vec::new();
@@ -471,6 +481,7 @@ fn assemble(
         relay: crate::congestion::Relay::new(&limits),
         cancelled: crate::cancel::Cancelled::default(),
         deadlines: crate::deadlines::Deadlines::new(limits.request_time),
+        direct: crate::direct::Direct::new(me, &limits, direct_links),
         starts_one_way,
         one_way: AtomicBool::new(one_way),
         dialling: Mutex::default(),

@@ -70,6 +70,13 @@ pub(crate) struct RootAuthority {
     pub(crate) authority: Arc<dyn Authority>,
 }
 
+/// Somebody who waits for an answer, or for a notice.
+pub(crate) struct Waiter {
+    pub(crate) answer: oneshot::Sender<Outcome>,
+    /// What is watched, if it is a watch.
+    pub(crate) watches: Option<Handle>,
+}
+
 pub(crate) struct Shared {
     pub(crate) me: ContextId,
     pub(crate) incarnation: Incarnation,
@@ -79,7 +86,7 @@ pub(crate) struct Shared {
     pub(crate) family: RwLock<Family>,
     pub(crate) routes: Routes,
     pub(crate) mailboxes: Mailboxes,
-    pub(crate) pending: Mutex<PendingTable<oneshot::Sender<Outcome>>>,
+    pub(crate) pending: Mutex<PendingTable<Waiter>>,
     pub(crate) mint: Mutex<HandleMint>,
     pub(crate) epoch: AtomicU64,
     pub(crate) counters: Counters,
@@ -103,6 +110,7 @@ pub(crate) struct Shared {
     pub(crate) relay: crate::congestion::Relay,
     pub(crate) cancelled: crate::cancel::Cancelled,
     pub(crate) deadlines: crate::deadlines::Deadlines,
+    pub(crate) direct: crate::direct::Direct,
     /// Whether this context was started in one-way mode, whatever its parent is in.
     pub(crate) starts_one_way: bool,
     /// Whether messages from one child to another are refused here.
@@ -352,14 +360,22 @@ impl Context {
         self.0.pending.lock().respondents().collect()
     }
 
+    /// Ends waits for a context's answers; with `only_calls` watches stay.
     pub(crate) fn wake(
         &self,
         respondent: ContextId,
         stream: Option<StreamId>,
         epoch: Epoch,
         loss: &Loss,
+        only_calls: bool,
     ) {
-        let woken = self.0.pending.lock().wake(respondent, stream, epoch);
+        let mut pending = self.0.pending.lock();
+        let woken = if only_calls {
+            pending.wake_calls(respondent, stream, epoch, |waiter| waiter.watches.is_some())
+        } else {
+            pending.wake(respondent, stream, epoch)
+        };
+        drop(pending);
         for waiter in woken {
             let dead = actogen_core::Dead::new(
                 actogen_core::DeadReason::RouteLost,
@@ -368,7 +384,7 @@ impl Context {
                 loss.to_string(),
             );
             // Whoever has stopped waiting needs no word.
-            let _ = waiter.send(Outcome::Dead(dead));
+            let _ = waiter.answer.send(Outcome::Dead(dead));
         }
     }
 

@@ -215,6 +215,14 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Where others can dial this context; `None` when it accepts no links.
     fn endpoint(&self) -> Option<String>;
 
+    /// Where others can dial this context for a direct link, best first; a transport that accepts no links begins to for that. `seen_from`
+    /// has the remotes of the links that stand, as [`Link::remote`] says them, which tell by which networks this context is reached.
+    /// Empty when nobody can.
+    fn places(&self, seen_from: Vec<String>) -> BoxFuture<'_, Vec<String>> {
+        drop(seen_from);
+        Box::pin(std::future::ready(self.endpoint().into_iter().collect()))
+    }
+
     /// What a new process needs to enrol with this context; `None` when the transport cannot carry other processes.
     fn invitation(&self) -> Option<Invitation>;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use actogen_core::{
-    Address, Dead, DeadReason, Handle, Handled,
+    Address, ContextId, Dead, DeadReason, Handle, Handled,
+    id::PathEpoch,
     limits::{MAX_HEADER, MAX_HOPS},
     policy::Policy,
     route::judge::{self, Verdict},
@@ -12,6 +13,7 @@ use actogen_core::{
 
 use crate::{
     context::Context,
+    direct::Lead,
     link::LinkState,
     mailbox::{Bound, Mailbox, StopReason},
 };
@@ -59,6 +61,12 @@ impl LocalMailbox {
 pub struct AwayLink {
     pub(crate) link: Arc<LinkState>,
     pub(crate) to: Address,
+    /// The generation of the routes under which it was found.
+    pub(crate) generation: u64,
+    /// Of the path that it belongs to.
+    pub(crate) epoch: PathEpoch,
+    /// Nothing leaves by it before its path has changed.
+    pub(crate) waits: bool,
 }
 
 /// A way as it was found, for the next message to the same address.
@@ -80,10 +88,11 @@ impl KnownWay {
 impl AwayLink {
     /// The header of a message that goes this way.
     pub(crate) fn header(&self, codec: u8, reply: Option<Handle>) -> Header {
-        let Self { link, to } = self;
+        let Self { link, to, epoch, .. } = self;
         let mut header = Header::to(to.handle);
         header.reply = reply;
         header.codec = codec;
+        header.epoch = *epoch;
         if link.peer != to.context {
             header.destination =
                 Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
@@ -132,28 +141,39 @@ impl Context {
         if !self.is_running() && to.context != self.id() {
             return Err(self.dead(DeadReason::Shutdown, format!("{} is shutting down", self.id())));
         }
+        let generation = self.routes().generation();
+        let away = |link: Arc<LinkState>, epoch, waits| {
+            self.is_life_at(&link, to)?;
+            Ok(Way::Away(AwayLink { link, to, generation, epoch, waits }))
+        };
+        let epoch = match self.lead(to.context, to.handle) {
+            Lead::Tree(epoch) => epoch,
+            Lead::Direct(link, epoch) => return away(link, epoch, false),
+            Lead::Waits(link) => return away(link, PathEpoch::FIRST, true),
+            Lead::Gone => return Err(self.link_went(to.context)),
+        };
         match self.routes().judge(None, to.context, to.incarnation.meant(), MAX_HOPS) {
             Verdict::Dead(dead) => Err(dead),
             Verdict::Deliver => {
                 self.local(to.handle).map(|bound| Way::Here(LocalMailbox { bound }))
             }
             Verdict::Forward(id) => {
-                let Some(link) = self.routes().link_to(to.context, id) else {
-                    return Err(self.dead(
-                        DeadReason::RouteLost,
-                        format!("the link to {} went this moment", to.context),
-                    ));
-                };
-                if link.peer == to.context
-                    && let Some(meant) = to.incarnation.meant()
-                    && let Some(dead) =
-                        judge::other_life(self.id(), to.context, meant, link.incarnation)
-                {
-                    return Err(dead);
-                }
-                Ok(Way::Away(AwayLink { link, to }))
+                let link = self.routes().link_to(to.context, id);
+                away(link.ok_or_else(|| self.link_went(to.context))?, epoch, false)
             }
         }
+    }
+
+    /// Whether the life that an address means is the one at the other end of a link, if that leads straight there.
+    fn is_life_at(&self, link: &LinkState, to: Address) -> Result<(), Dead> {
+        let meant = to.incarnation.meant().filter(|_| link.peer == to.context);
+        let other = meant
+            .and_then(|meant| judge::other_life(self.id(), to.context, meant, link.incarnation));
+        other.map_or(Ok(()), Err)
+    }
+
+    fn link_went(&self, to: ContextId) -> Dead {
+        self.dead(DeadReason::RouteLost, format!("the link to {to} went this moment"))
     }
 
     fn local(&self, handle: Handle) -> Result<Arc<Bound>, Dead> {

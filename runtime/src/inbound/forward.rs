@@ -4,7 +4,7 @@ use actogen_core::{
     DeadReason, Handle, Handled, LinkId,
     limits::MAX_HEADER,
     policy::{Origin, Side, is_one_way},
-    route::judge,
+    route::{judge, ticket::may_pass},
     router::Input,
     wire::{Destination, Kind, Placed, TAG},
 };
@@ -47,6 +47,12 @@ impl Inbound {
                 origin.source
             );
             let dead = self.dead(DeadReason::Refused, Handled::No, text);
+            return self.kill(header, origin, &dead);
+        }
+        if header.handle == Handle::TICKET
+            && let Err(dead) =
+                may_pass(&self.context.0.direct.policy, header, &origin, &self.context.family())
+        {
             return self.kill(header, origin, &dead);
         }
         if self.context.routes().note_addressed(self.link.id, to) {
@@ -107,7 +113,9 @@ impl Inbound {
             Err(error) => {
                 let (reason, what) = match error {
                     LaneError::Full => (DeadReason::Congested, "a queue is full"),
-                    LaneError::Closed => (DeadReason::RouteLost, "the link is gone"),
+                    LaneError::Closed | LaneError::Old => {
+                        (DeadReason::RouteLost, "the link is gone")
+                    }
                 };
                 let handled = if header.kind == Kind::Message { Handled::No } else { Handled::Yes };
                 let dead = self.dead(

@@ -20,6 +20,7 @@ use actogen_core::{
     wire::{
         Destination, FrameReader, Header, Kind, Placed, Run, TAG, WireError,
         control::LinkMessage,
+        direct::{Body, Lost},
         fragment::{FragmentError, Reassembly},
     },
 };
@@ -54,6 +55,15 @@ enum Went {
     On { next: Arc<LinkState>, pair: (ContextId, Handle), head: Vec<u8> },
 }
 
+/// What the Router must apply before the stream that brought it is read on.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// A message of the link's own.
+    Link(LinkMessage),
+    /// A context says that one of the two ways to it is lost: the other one than this came by.
+    Lost(ContextId, Lost),
+}
+
 /// What one stream of a link brings.
 pub(crate) struct Inbound {
     context: Context,
@@ -70,6 +80,8 @@ pub(crate) struct Inbound {
     judged: Option<Judged>,
     /// So many repetitions are still to be taken one by one.
     singly: usize,
+    /// What the last frame said to the Router.
+    word: Option<Word>,
 }
 
 /// The reassembly that the streams of one link share.
@@ -99,14 +111,15 @@ impl Inbound {
             batch: None,
             judged: None,
             singly: 0,
+            word: None,
         }
     }
 
-    /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
+    /// Takes a frame. Gives back what the Router must apply before the stream is read on.
     ///
     /// # Errors
     /// [`WireError`] when the frame is not one that may come here: the link is cut off for it (R5).
-    pub(crate) fn take(&mut self, frame: &Placed<'_>) -> Result<Option<LinkMessage>, WireError> {
+    pub(crate) fn take(&mut self, frame: &Placed<'_>) -> Result<Option<Word>, WireError> {
         self.judged = None;
         let header = &frame.header;
         if LinkMessage::is_for(header.handle) && header.kind == Kind::Message {
@@ -133,13 +146,13 @@ impl Inbound {
                 self.context.link_revokes(&self.link, &of.list);
                 return Ok(None);
             }
-            return Ok(Some(message));
+            return Ok(Some(Word::Link(message)));
         }
         if header.handle.stream() != self.stream {
             return Err(WireError::Invalid("the stream of a frame"));
         }
         self.envelope(frame);
-        Ok(None)
+        Ok(self.word.take())
     }
 
     /// Takes the repetitions of the last frame that come next, without judging them again; gives how many those were. After 0 they
@@ -156,6 +169,9 @@ impl Inbound {
         if let Went::On { next, pair: (to, handle), .. } = &judged.went
             && next.hold.holds(handle.stream(), *to, Sort::Whole)
         {
+            return 0;
+        }
+        if matches!(judged.went, Went::Here { .. }) && self.context.has_epochs() {
             return 0;
         }
         let Some(run) = frames.next_run() else { return 0 };
@@ -274,6 +290,12 @@ impl Inbound {
 
     fn deliver(&mut self, frame: &Placed<'_>, origin: Origin, generation: u64) {
         let Placed { header, bytes, payload } = frame;
+        if self.context.is_late(&self.link, header, &origin) {
+            return;
+        }
+        if header.handle.is_lost() && header.kind == Kind::Message {
+            return self.lost(frame, origin);
+        }
         let Some(field) = header.fragment else {
             let delivered = self.whole(header, origin, bytes, payload.clone());
             if let (true, Some(item), Some((bound, _))) =
@@ -294,6 +316,21 @@ impl Inbound {
             }
             Ok(None) => {}
             Err(error) => self.broken_body(header, origin, error),
+        }
+    }
+
+    /// A context's word that a way to it is lost.
+    fn lost(&mut self, frame: &Placed<'_>, origin: Origin) {
+        self.flush();
+        match Lost::from_bytes(frame.payload().get(TAG..).unwrap_or_default()) {
+            Ok(lost) if origin.authority == origin.source => {
+                self.word = Some(Word::Lost(origin.source, lost));
+            }
+            _ => {
+                let text = "a word about a lost way is of whoever's way it is".to_owned();
+                let dead = self.dead(DeadReason::Malformed, Handled::No, text);
+                self.give_up(&frame.header, origin, &dead);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ pub mod calls;
 pub mod channels;
 pub mod congestion;
 pub mod consuming;
+pub mod direct;
 pub mod directory;
 pub mod endings;
 pub mod files;
@@ -93,6 +94,18 @@ macro_rules! conformance {
             g14_a_hundred_publishes_have_outcomes_of_their_own,
             a_signed_message_that_does_not_hold_is_refused,
             stored_is_durable_and_what_never_succeeds_is_given_up,
+        );
+        $crate::tests_of!($fabric, direct:
+            a_direct_link_is_taken_by_both_ends,
+            order_holds_while_a_direct_link_comes_and_goes,
+            what_is_asked_by_a_link_that_is_given_up_is_answered,
+            a_direct_link_that_breaks_leaves_the_tree,
+            two_that_connect_to_each_other_hold_one_link,
+            the_death_of_a_peer_ends_its_direct_links,
+            a_ticket_lets_in_whom_it_names_once,
+            m07_a_direct_link_speaks_for_its_peer_alone,
+            m08_policies_on_the_way_keep_tickets_back,
+            m08_one_way_mode_keeps_tickets_back,
         );
         $crate::tests_of!($fabric, directory:
             a_name_of_the_mesh_has_one_owner,
