@@ -261,6 +261,11 @@ async fn own_message(
     if let LinkMessage::Goodbye(goodbye) = &message {
         link.settle_loss(goodbye.kind, goodbye.text.clone());
         if link.side == Side::Direct && goodbye.kind == LossKind::Detached {
+            if link.is_closing() {
+                // Before the end of the link is noticed, which may come right behind this.
+                context.direct_is_left(link).await;
+                return take_leave(context, link);
+            }
             let (context, link) = (context.clone(), link.clone());
             context.clone().spawn(async move {
                 context.direct_is_left(&link).await;

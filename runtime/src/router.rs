@@ -275,6 +275,7 @@ impl Handler<Routing> for Router {
             self.context.count_unknown(link.unreported());
             if link.side == Side::Direct {
                 let loss = link.loss();
+                self.context.direct_gone();
                 self.context.publish(ContextEvent::Unlinked { context: link.peer, loss });
             }
         }

@@ -55,6 +55,7 @@ pub(super) fn asked(context: &Context, envelope: Envelope, body: &[u8]) {
 
 impl Context {
     async fn grant(&self, asker: ContextId, life: Incarnation) -> Result<Grant, String> {
+        self.old_link_gone(asker).await;
         let seen_from = self.links().iter().map(|link| link.remote.clone()).collect();
         let mut places = self.0.transport.places(seen_from).await;
         places.retain(|place| place.len() <= MAX_TEXT);

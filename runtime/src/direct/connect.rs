@@ -158,6 +158,7 @@ impl Context {
             return Ok(());
         }
         if !self.is_linked(peer) {
+            self.old_link_gone(peer).await;
             if self.link_count() >= self.limits().links {
                 return Err(ConnectError::Quota { me: self.id() });
             }
@@ -245,6 +246,29 @@ impl Context {
         };
         let limit = tokio::time::timeout(OTHERS_DIAL, linked).await;
         limit.map_err(|_| ConnectError::Timeout { peer, within: OTHERS_DIAL })
+    }
+
+    /// Waits until a direct link that is being given up is gone: another one would replace it, and cut off what is still on it.
+    pub(super) async fn old_link_gone(&self, peer: ContextId) {
+        loop {
+            let changed = self.0.direct.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let is_old = |link: &Arc<LinkState>| {
+                link.side == Side::Direct
+                    && link.peer == peer
+                    && link.leaves.load(Ordering::Acquire)
+            };
+            if !self.0.links.lock().values().any(is_old) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// A direct link is gone, and the Router has done what follows.
+    pub(crate) fn direct_gone(&self) {
+        self.0.direct.changed.notify_waiters();
     }
 
     /// Whether there is a direct link to a context, which its messages take, or are about to.
