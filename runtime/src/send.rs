@@ -1,6 +1,11 @@
 //! The way out: messages from a sender in this context to a mailbox anywhere.
 
-use actogen_core::{Dead, DeadReason, Handle, limits::FRAGMENT, policy::Origin, wire::TAG};
+use actogen_core::{
+    Dead, DeadReason, Handle,
+    limits::FRAGMENT,
+    policy::Origin,
+    wire::{TAG, TraceContext},
+};
 
 use bytes::Bytes;
 
@@ -19,6 +24,8 @@ pub struct Encoded<'a> {
     pub codec: u8,
     /// The body.
     pub body: &'a [u8],
+    /// The span that sends it, if any.
+    pub trace: Option<&'a TraceContext>,
 }
 
 /// Why a message could not be posted; it has not left.
@@ -58,7 +65,7 @@ impl Context {
         self.may_post(way, message.body)?;
         let AwayLink { link, to } = way;
         let tag = message.tag.to_le_bytes();
-        let header = way.header(message.codec, reply);
+        let header = way.header(message.codec, reply, message.trace);
         let lane = link.lane(to.handle.stream());
         lane.append((to.context, to.handle), &header, &[&tag, message.body], Class::Message)
             .map_err(|error| self.not_posted(way, error))?;
@@ -66,7 +73,8 @@ impl Context {
         Ok(())
     }
 
-    /// As [`Self::post_away`], by a known way: what frames to one mailbox have in common is made once.
+    /// As [`Self::post_away`], by a known way: what frames to one mailbox have in common is made once. Those of a trace have less in
+    /// common, and each gets a head of its own.
     ///
     /// # Errors
     /// [`PostError`]: the message has not left.
@@ -78,7 +86,7 @@ impl Context {
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
         let Way::Away(way) = &known.way else { return Err(self.takes_values()) };
-        if reply.is_some() || message.body.len() + TAG > FRAGMENT {
+        if reply.is_some() || message.trace.is_some() || message.body.len() + TAG > FRAGMENT {
             return self.post_away(way, message, reply);
         }
         self.may_post(way, message.body)?;
@@ -104,6 +112,7 @@ impl Context {
         codec: u8,
         payload: Bytes,
         reply: Option<Handle>,
+        trace: Option<&TraceContext>,
     ) -> Result<(), PostError> {
         let Way::Away(way) = &known.way else { return Err(self.takes_values()) };
         self.may_post(way, payload.get(TAG..).unwrap_or_default())?;
@@ -111,7 +120,7 @@ impl Context {
         link.lane(to.handle.stream())
             .append_long(
                 (to.context, to.handle),
-                &way.header(codec, reply),
+                &way.header(codec, reply, trace),
                 payload,
                 Class::Message,
             )
@@ -183,7 +192,7 @@ impl Context {
         let AwayLink { link, to } = way;
         let lane = link.lane(to.handle.stream());
         let tag = 0_u64.to_le_bytes();
-        let header = way.header(0, reply);
+        let header = way.header(0, reply, None);
         lane.append((to.context, to.handle), &header, &[&tag, body], class)
             .map_err(|error| self.not_posted(way, error))
     }

@@ -7,7 +7,7 @@ use actogen_core::{
     limits::{MAX_HEADER, MAX_HOPS},
     policy::Policy,
     route::judge::{self, Verdict},
-    wire::{Destination, Header},
+    wire::{Destination, Header, TraceContext},
 };
 
 use crate::{
@@ -79,11 +79,17 @@ impl KnownWay {
 
 impl AwayLink {
     /// The header of a message that goes this way.
-    pub(crate) fn header(&self, codec: u8, reply: Option<Handle>) -> Header {
+    pub(crate) fn header(
+        &self,
+        codec: u8,
+        reply: Option<Handle>,
+        trace: Option<&TraceContext>,
+    ) -> Header {
         let Self { link, to } = self;
         let mut header = Header::to(to.handle);
         header.reply = reply;
         header.codec = codec;
+        header.trace = trace.copied();
         if link.peer != to.context {
             header.destination =
                 Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
@@ -94,7 +100,7 @@ impl AwayLink {
     /// What the frame of a one-way message begins with: header and tag.
     pub(crate) fn head(&self, tag: u64, codec: u8) -> Vec<u8> {
         let mut head = vec![0; MAX_HEADER];
-        let len = self.header(codec, None).encode(&mut head);
+        let len = self.header(codec, None, None).encode(&mut head);
         head.truncate(len);
         head.extend(tag.to_le_bytes());
         head

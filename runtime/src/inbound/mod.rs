@@ -18,7 +18,7 @@ use actogen_core::{
     policy::{Origin, Policy, Refusal, Side},
     route::judge::{self, Verdict},
     wire::{
-        Destination, FrameReader, Header, Kind, Placed, Run, TAG, WireError,
+        Destination, FrameReader, Header, Kind, Placed, Run, TAG, TraceContext, WireError,
         control::LinkMessage,
         fragment::{FragmentError, Reassembly},
     },
@@ -49,9 +49,32 @@ struct Judged {
 /// Where a message went.
 enum Went {
     /// To a mailbox here, if that is still there.
-    Here { bound: Weak<Bound>, handle: Handle, origin: Origin, item: Item },
+    Here { bound: Weak<Bound>, sent: Sent, item: Item },
     /// On its way, with this header and tag.
     On { next: Arc<LinkState>, pair: (ContextId, Handle), head: Vec<u8> },
+}
+
+/// What messages of one batch have in common.
+#[derive(Clone, Copy)]
+struct Sent {
+    to: Handle,
+    by: Origin,
+    /// The span that sent them, if its ids name something: what a peer sends beside a message must not keep that from its receiver.
+    trace: Option<TraceContext>,
+}
+
+impl Sent {
+    fn of(header: &Header, by: Origin) -> Self {
+        Self { to: header.handle, by, trace: header.trace.filter(TraceContext::is_valid) }
+    }
+
+    fn belongs_to(&self, batch: &Batch, bytes: &Bytes) -> bool {
+        batch.takes(self.to, &self.by, self.trace.as_ref(), bytes)
+    }
+
+    fn batch(&self, bytes: &Bytes) -> Batch {
+        Batch::new(self.to, self.by, bytes.clone()).of_trace(self.trace)
+    }
 }
 
 /// What one stream of a link brings.
@@ -160,10 +183,9 @@ impl Inbound {
         }
         let Some(run) = frames.next_run() else { return 0 };
         let is_taken = match &judged.went {
-            Went::Here { bound, handle, origin, item } => {
-                let like = (*handle, *origin, *item);
-                let bound = bound.upgrade();
-                bound.is_some_and(|bound| self.gather_run(bound, like, &run, frames.chunk()))
+            Went::Here { bound, sent, item } => {
+                let (bound, sent, item) = (bound.upgrade(), *sent, *item);
+                bound.is_some_and(|bound| self.gather_run(bound, sent, item, &run, frames.chunk()))
             }
             Went::On { next, pair, head } => {
                 self.context.pass_run(next, *pair, head, &run, frames.chunk())
@@ -182,7 +204,8 @@ impl Inbound {
     fn gather_run(
         &mut self,
         bound: Arc<Bound>,
-        (handle, origin, item): (Handle, Origin, Item),
+        sent: Sent,
+        item: Item,
         run: &Run,
         chunk: &Bytes,
     ) -> bool {
@@ -190,17 +213,17 @@ impl Inbound {
             return false;
         }
         if let Some((_, batch)) = &mut self.batch
-            && batch.takes(handle, &origin, chunk)
+            && sent.belongs_to(batch, chunk)
         {
             batch.push_run(item, run);
             return true;
         }
         // Asked for each batch, as for messages that repeat nothing: a policy may change its mind.
-        if self.refusal(&bound, &origin).is_some() {
+        if self.refusal(&bound, &sent.by).is_some() {
             return false;
         }
         self.flush();
-        let mut batch = Batch::new(handle, origin, chunk.clone());
+        let mut batch = sent.batch(chunk);
         batch.push_run(item, run);
         self.batch = Some((bound, batch));
         true
@@ -279,8 +302,8 @@ impl Inbound {
             if let (true, Some(item), Some((bound, _))) =
                 (frame.is_repeatable(), delivered, &self.batch)
             {
-                let (bound, handle) = (Arc::downgrade(bound), header.handle);
-                let went = Went::Here { bound, handle, origin, item };
+                let (bound, sent) = (Arc::downgrade(bound), Sent::of(header, origin));
+                let went = Went::Here { bound, sent, item };
                 self.judged = Some(Judged { generation, went });
             }
             return;
@@ -351,8 +374,9 @@ impl Inbound {
         };
         let tag = u64::from_le_bytes(*tag);
         let item = Item::new(tag, header.codec, header.reply, payload.start + TAG..payload.end);
+        let sent = Sent::of(header, origin);
         if let Some((_, batch)) = &mut self.batch
-            && batch.takes(header.handle, &origin, bytes)
+            && sent.belongs_to(batch, bytes)
         {
             batch.push(item);
             return Some(item);
@@ -381,7 +405,7 @@ impl Inbound {
             self.give_up(header, origin, &dead);
             return None;
         }
-        let mut batch = Batch::new(header.handle, origin, bytes.clone());
+        let mut batch = sent.batch(bytes);
         batch.push(item);
         self.batch = Some((bound, batch));
         Some(item)
