@@ -6,7 +6,7 @@
 use std::fmt;
 
 use actogen_runtime::{
-    core::ContextId,
+    core::{ContextId, wire::TraceContext},
     logs::{Level, LogRecord, Source},
 };
 
@@ -39,6 +39,7 @@ pub(super) fn show(context: &Context, from: ContextId, records: Vec<LogRecord>, 
             // What a context says of itself is its own, whatever it says that it is.
             record.context = Some(from);
         }
+        record.trace = record.trace.filter(TraceContext::is_valid);
         if nobody_listens {
             super::put_out(std::slice::from_ref(&record));
         } else {
@@ -57,6 +58,7 @@ pub(super) fn show(context: &Context, from: ContextId, records: Vec<LogRecord>, 
                 spans: Vec::new(),
             },
             text: format!("{dropped} lines and events found no room on the way here"),
+            trace: None,
         });
     }
 }
@@ -73,13 +75,13 @@ fn event(from: ContextId, record: &LogRecord) {
             return tracing::info!(target: "actogen::output", %context, stream = "stderr", "{text}");
         }
     };
+    let spans = (!spans.is_empty()).then_some(spans);
+    let trace_id = record.trace.map(|trace| trace.trace_id_text());
+    let span_id = record.trace.map(|trace| trace.span_id_text());
     macro_rules! event {
         ($level:ident) => {
-            if spans.is_empty() {
-                tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, "{text}")
-            } else {
-                tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, spans, "{text}")
-            }
+            // A field without a value is left out.
+            tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, spans, trace_id, span_id, "{text}")
         };
     }
     match level {
