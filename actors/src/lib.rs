@@ -59,6 +59,7 @@
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`flow`] | limits, breakers and retries around an address; queues of work; streams with credit |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
+//! | [`trace`] | one request over many contexts |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
 //! # Features
@@ -109,6 +110,7 @@ mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod topics;
+pub mod trace;
 mod turn;
 mod values;
 
