@@ -21,6 +21,7 @@ pub mod services;
 pub mod sizes;
 pub mod supervision;
 pub mod topics;
+pub mod traces;
 pub mod watching;
 pub mod wire;
 
@@ -261,6 +262,14 @@ macro_rules! conformance {
             who_takes_nothing_out_learns_what_was_dropped,
             a_subscription_moves_with_its_context,
             what_is_published_comes_also_when_those_above_have_moved,
+        );
+        $crate::tests_of!($fabric, traces:
+            a_trace_crosses_hops,
+            a_trace_goes_on_from_handler_to_handler,
+            a_message_without_a_trace_stays_without,
+            a_message_that_waits_keeps_its_trace,
+            a_call_carries_its_trace,
+            a_peers_trace_is_taken_if_it_names_something,
         );
         $crate::tests_of!($fabric, watching:
             r10_each_reason_reaches_near_and_far_watchers,
