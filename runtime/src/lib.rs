@@ -74,7 +74,7 @@ pub use call::Call;
 pub use context::{Context, ContextHoldings, Phase};
 pub use counters::Stats;
 pub use detach::DetachError;
-pub use enrol::{Admission, EnrolRequest, JoinRequest, Newcomer};
+pub use enrol::{Admission, EnrolRequest, JoinRequest, Newcomer, ReturnRequest};
 pub use join::AdoptError;
 pub use renewal::Renewal;
 pub use router::Holdings;

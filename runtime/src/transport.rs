@@ -112,6 +112,20 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
         Err(IdentityError("this authority renews no certificates".to_owned()))
     }
 
+    /// Signs another certificate for whichever context has this one, which may have expired up to seven days ago (protocol rule 25), and must
+    /// be for the same key as the request. Gives the context too.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when that does not hold, or the context is revoked.
+    fn renew_expired(
+        &self,
+        certificate: &[u8],
+        request: &[u8],
+    ) -> Result<(ContextId, Vec<u8>), IdentityError> {
+        let _ = (certificate, request);
+        Err(IdentityError("this authority renews no certificates".to_owned()))
+    }
+
     /// Whether a one-time token admits this request, which `proof` proves to be of one who has the token. Gives the context that it is,
     /// if the same key has come before; else a new one is allocated, and [bound](Self::bind_token) before anything is issued.
     ///
