@@ -31,6 +31,7 @@ use crate::{
     dial::Dial,
     door::{Door, Refused},
     identity::NodeIdentity,
+    returning,
     settings::{QuicOptions, Settings},
     socket::{Adapter, OnHandle, bind_udp},
     tls::{self, Verdict},
@@ -201,7 +202,9 @@ impl Transport for QuicTransport {
                 None => (socket, settings),
             };
             let time = door.handshake_time;
-            Dial { socket, settings, endpoint, time }.link(identity, expect).await
+            let dial = Dial { socket, settings, endpoint, time };
+            returning::renew_if_expired(&dial, identity, expect).await?;
+            dial.link(identity, expect).await
         });
         Box::pin(async move { dialled.await.unwrap_or(Err(DialError::Closed)) })
     }
