@@ -171,8 +171,8 @@ impl NodeIdentity {
     }
 
     /// Takes a newer certificate for the same context and key. Links that stand are not touched (protocol rule 25); handshakes from
-    /// now on show the new one. Where the mesh's time is known, the time of its issue sets that: forward at will, back by five minutes at
-    /// most.
+    /// now on show the new one. Where the mesh's time is known, the time of its issue sets that: forward at will, back by little more
+    /// than five minutes.
     ///
     /// # Errors
     /// [`IdentityError`] when it is not one of this mesh for this context and key, not in force, or older than the present one.

@@ -5,8 +5,8 @@
 //! by a clock that is never set and counts suspension, and each renewal brings the next date.
 //!
 //! What is trusted: the authority's word, however far ahead it is, since whoever has the authority's key can issue anything. What is
-//! bounded: a certificate that somebody on the way has held back and shows late turns the time back by at most [`BACK`], and only once,
-//! since each must have been issued after the one before. That the time runs late by what an enrolment takes, half a minute at most, does not
+//! bounded: certificates that somebody on the way has held back and shows late, however many, make it late by [`BACK`] and a thousandth of
+//! what has passed. That the time runs late by what an enrolment takes, half a minute at most, does not
 //! matter: certificates are dated back by an hour.
 //!
 //! A context with a PEM folder goes by its machine's clock, with five minutes' slack, and so does the root, whose time is the mesh's.
@@ -19,8 +19,11 @@ use std::{
 
 use rustls::pki_types::UnixTime;
 
-/// How far one renewal may turn the time back. A clock that is off by a part in ten thousand gains four seconds between two renewals.
+/// How far renewals may turn the time back, all together, behind where the steady clock has it since the authority last set it forward.
 const BACK: Duration = Duration::from_secs(5 * 60);
+
+/// The part of what has passed by which they may turn it back further: steady clocks are off by a tenth of it, and must be set right.
+const DRIFT: u32 = 1000;
 
 /// Where an identity and an authority get the time from.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -57,7 +60,14 @@ impl Clock for MachineClock {
 pub(crate) struct MeshTime {
     clock: Arc<dyn Clock>,
     /// What was learnt last; `None` where the machine's clock is taken at its word.
-    learnt: Option<Mutex<Reading>>,
+    learnt: Option<Mutex<Learnt>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Learnt {
+    last: Reading,
+    /// The last that set the time forward: nothing since then may leave it far behind.
+    furthest: Reading,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +78,17 @@ struct Reading {
     at: Duration,
 }
 
+impl Reading {
+    /// What has passed since, when the steady clock shows this.
+    fn passed(&self, steady: Duration) -> Duration {
+        steady.saturating_sub(self.at)
+    }
+
+    fn carried_to(&self, steady: Duration) -> Duration {
+        self.time + self.passed(steady)
+    }
+}
+
 impl MeshTime {
     /// The machine's own time.
     pub(super) fn of_machine(clock: Arc<dyn Clock>) -> Self {
@@ -76,15 +97,16 @@ impl MeshTime {
 
     /// The time that an authority has signed just now.
     pub(super) fn begin(clock: Arc<dyn Clock>, time: Duration) -> Self {
-        let at = clock.steady();
-        Self { clock, learnt: Some(Mutex::new(Reading { time, at })) }
+        let reading = Reading { time, at: clock.steady() };
+        let learnt = Learnt { last: reading, furthest: reading };
+        Self { clock, learnt: Some(Mutex::new(learnt)) }
     }
 
     /// The time since 1970.
     pub(crate) fn now(&self) -> Duration {
         let Some(learnt) = &self.learnt else { return self.clock.wall() };
-        let Reading { time, at } = *lock(learnt);
-        time + self.clock.steady().saturating_sub(at)
+        let last = lock(learnt).last;
+        last.carried_to(self.clock.steady())
     }
 
     /// As [`Self::now`], as certificates are held against.
@@ -94,10 +116,10 @@ impl MeshTime {
 
     /// What the time is if a new certificate was issued then.
     pub(super) fn if_issued(&self, issued: Duration) -> Duration {
-        match &self.learnt {
-            Some(_) => issued.max(self.now().saturating_sub(BACK)),
-            None => self.now(),
-        }
+        let Some(learnt) = &self.learnt else { return self.now() };
+        let (furthest, steady) = (lock(learnt).furthest, self.clock.steady());
+        let back = BACK + furthest.passed(steady) / DRIFT;
+        issued.max(furthest.carried_to(steady).saturating_sub(back))
     }
 
     /// Whether time is learnt from certificates at all.
@@ -108,12 +130,16 @@ impl MeshTime {
     /// Sets the time, where it is learnt.
     pub(super) fn set(&self, time: Duration) {
         if let Some(learnt) = &self.learnt {
-            *lock(learnt) = Reading { time, at: self.clock.steady() };
+            let (mut learnt, at) = (lock(learnt), self.clock.steady());
+            learnt.last = Reading { time, at };
+            if time > learnt.furthest.carried_to(at) {
+                learnt.furthest = learnt.last;
+            }
         }
     }
 }
 
-fn lock(learnt: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+fn lock(learnt: &Mutex<Learnt>) -> MutexGuard<'_, Learnt> {
     learnt.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -167,5 +193,22 @@ mod tests {
         time.set(seconds(999_990));
         hands.set(0, 5);
         assert_eq!(time.now(), seconds(999_995));
+    }
+
+    #[test]
+    fn many_that_were_held_back_make_the_time_no_later_than_one() {
+        let hands = Arc::new(Hands::default());
+        let time = MeshTime::begin(hands.clone(), seconds(1_000_000));
+        for day in 1..=10 {
+            hands.set(0, day * 86_400);
+            for held_back in 0..100 {
+                time.set(time.if_issued(seconds(1_000_000 + held_back)));
+            }
+            let late = seconds(1_000_000 + day * 86_400) - time.now();
+            assert!(late <= BACK + seconds(day * 87), "{late:?} after {day} days");
+        }
+        // The authority's word sets it right again, and counts from there.
+        time.set(time.if_issued(seconds(5_000_000)));
+        assert_eq!(time.if_issued(seconds(0)), seconds(5_000_000) - BACK);
     }
 }
