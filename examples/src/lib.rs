@@ -16,13 +16,10 @@
 //! | `journal-demo` | the smallest journaled program: killed at any instant, it goes on where it was |
 //! | `bank-durable` | journaled accounts in processes that are killed all the time, and not a penny is missing |
 //! | `wordcount` | work spread over processes, with backpressure, that stays exact when one of them is killed |
-//!
-//! [`rough`] is no program: a network that is worse than most, for those that must stand it.
 
 pub mod bank;
 pub mod bank_durable;
 pub mod chat;
 pub mod fleet;
 pub mod kv;
-pub mod rough;
 pub mod wordcount;

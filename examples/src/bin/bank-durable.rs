@@ -9,15 +9,15 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actogen::{Child, prelude::*, quic::DatagramSocket};
-use actogen_examples::{
-    bank_durable::{Audit, Bank, Branch, Deposit, Transfer},
-    rough::{Behind, Passed, Relay},
+use actogen::{
+    Child,
+    prelude::*,
+    testing::{Conditions, Relay, RelayStats},
 };
+use actogen_examples::bank_durable::{Audit, Bank, Branch, Deposit, Transfer};
 use clap::Parser;
 
 /// Accounts that several processes keep, while they are killed.
@@ -38,7 +38,7 @@ struct Arguments {
     /// Milliseconds between two kills
     #[arg(long, default_value_t = 500)]
     kill_every: u64,
-    /// Drop one of 50 datagrams between the processes, and delay the others by up to 20 ms each, so that they overtake each other
+    /// Drop one of 50 datagrams between the processes, delay the others by up to 10 ms, and let a third of them be overtaken
     #[arg(long)]
     rough: bool,
     /// Keep the journals in this folder, where another run goes on with them; else in one that is removed
@@ -48,6 +48,15 @@ struct Arguments {
 
 /// What chance is made of that befalls datagrams.
 const SEED: u64 = 1;
+
+/// A network that is worse than most.
+const ROUGH: Conditions = Conditions {
+    delay: Duration::from_millis(2),
+    jitter: Duration::from_millis(8),
+    loss: 0.02,
+    reorder: 0.33,
+    ..Conditions::GOOD
+};
 
 /// What each account begins with.
 const BEGINNING: u64 = 1000;
@@ -126,8 +135,9 @@ async fn run(arguments: Arguments) -> actogen::Result<bool> {
     let audit = settled(&bank).await?;
     println!("{} transfers, {kills} processes killed", transfers.get());
     if let Some(relay) = relay {
-        let Passed { came, dropped } = relay.passed();
-        println!("{dropped} of {came} datagrams dropped");
+        let RelayStats { passed, lost, overflowed, held_back, .. } = relay.stats();
+        let dropped = lost + overflowed;
+        println!("{dropped} of {} datagrams dropped, {held_back} overtaken", passed + dropped);
     }
     println!("{} in the accounts, {} on its way", audit.balances, audit.sent - audit.received);
     let holds = audit.balances == all && audit.is_settled();
@@ -148,10 +158,9 @@ async fn begun(mesh: actogen::Mesh, rough: bool) -> actogen::Result<(Context, Op
     if !rough {
         return Ok((builder.listen("127.0.0.1:0").start().await?, None));
     }
-    let socket = Arc::new(Behind::open().await?);
-    let relay = Relay::open(socket.local_addr()?, SEED).await?;
-    let builder = builder.listen(relay.address()?.to_string());
-    let builder = builder.quic(|quic| quic.socket = Some(socket));
+    let relay = Relay::new(SEED)?;
+    relay.set(ROUGH);
+    let builder = builder.quic(|quic| relay.stand_before(quic));
     Ok((builder.start().await?, Some(relay)))
 }
 
