@@ -22,7 +22,7 @@ use crate::{
 };
 
 thread_local! {
-    /// The context whose messages are being decoded on this thread, for the addresses in them: the single exception to "no
+    /// The context whose messages are being decoded on this thread, for the addresses in them: one of the few exceptions to "no
     /// statics" (ARCHITECTURE.md).
     static SCOPE: RefCell<Option<actogen_runtime::Context>> = const { RefCell::new(None) };
     /// Whether the decoder runs right now. Between two messages an author's code does, and its addresses belong to nobody.

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use actogen_runtime::{
     Builder, Placement, StartError,
-    core::{ContextId, Incarnation, Limits},
+    core::{ContextId, Incarnation, Limits, policy::Policy},
     transport::{Authority, BoxFuture, Transport},
 };
 
@@ -135,6 +135,18 @@ impl ContextBuilder {
     /// The seed of all handles, for simulations that must repeat.
     pub fn seed(self, seed: [u8; 32]) -> Self {
         self.map(|runtime| runtime.seed(seed))
+    }
+
+    /// Refuses messages that one child, or a context below it, sends to another child or below that: here and in the whole subtree, as
+    /// children take the mode from their parent. What goes up, what comes from above and all answers pass. Off unless set.
+    pub fn one_way(self, one_way: bool) -> Self {
+        self.map(|runtime| runtime.one_way(one_way))
+    }
+
+    /// Who may be given a ticket to a direct link ([`Context::connect`](crate::Context)) by this context, and through it: each context on
+    /// the way from the asker to the one that is asked applies its own. Anyone unless set.
+    pub fn direct_links(self, policy: Policy) -> Self {
+        self.map(|runtime| runtime.direct_links(policy))
     }
 
     /// Endpoints of contexts below which this one goes on when it loses its parent; it ends when none of them takes it within the

@@ -20,9 +20,8 @@ use actogen_runtime::{
     logs::Logs,
 };
 use actogen_transport_quic::{
-    EnrolError, JoinKey, NodeIdentity, QuicOptions, TUNNEL_ENDPOINT, Tunnel, enrol,
+    EnrolError, Enrolled, JoinKey, QuicOptions, TUNNEL_ENDPOINT, Tunnel, enrol,
 };
-use bytes::Bytes;
 
 use crate::{Error, builder::ContextBuilder, context::Context, logs, mesh::Mesh};
 
@@ -201,7 +200,7 @@ async fn join(
             let mut trial = udp();
             trial.handshake_time = UDP_TRIAL;
             match enrol_over(trial, &bootstrap.endpoint, bootstrap, &key).await {
-                Ok(admission) => Some(admission),
+                Ok(enrolled) => Some(enrolled),
                 Err(EnrolError::Dial(_)) => None,
                 Err(error) => return Err(error.into()),
             }
@@ -219,10 +218,10 @@ async fn join(
             None => false,
         }
     };
-    let (answer, tunnel) = match by_udp {
-        Some(answer) => {
+    let (enrolled, tunnel) = match by_udp {
+        Some(enrolled) => {
             line.watch(ORPHAN_GRACE, lost);
-            (answer, None)
+            (enrolled, None)
         }
         None => {
             let tunnel = dig(line, bootstrap.sync, lost)?;
@@ -230,9 +229,9 @@ async fn join(
             (enrol_over(through, TUNNEL_ENDPOINT, bootstrap, &key).await?, Some(tunnel))
         }
     };
-    let admission = Admission::decode(&answer)
+    let admission = Admission::decode(&enrolled.answer)
         .ok_or_else(|| Error::from("the parent's answer does not decode".to_owned()))?;
-    let identity = NodeIdentity::from_enrolment(key, &admission.certificate, &bootstrap.roots)?;
+    let identity = enrolled.identity(key, &admission.certificate)?;
     let limits = crate::Limits {
         max_message: usize::try_from(bootstrap.max_message).unwrap_or(usize::MAX),
         detection_time: Duration::from_millis(bootstrap.detection_millis),
@@ -277,7 +276,7 @@ async fn enrol_over(
     endpoint: &str,
     bootstrap: &Bootstrap,
     key: &JoinKey,
-) -> Result<Bytes, EnrolError> {
+) -> Result<Enrolled, EnrolError> {
     let Bootstrap { launch, secret, roots, mesh, parent, .. } = bootstrap;
     let request = EnrolRequest::new(*launch, secret, key.request()).encode();
     enrol(options, endpoint, roots, mesh, *parent, request.into()).await

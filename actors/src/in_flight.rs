@@ -17,6 +17,7 @@ use crate::{
     guard::panic_text,
     message::{Body, Codec},
     respond,
+    trace::{self, Kept},
 };
 
 /// Asynchronous answers that one actor may have under way; past that it takes no more messages until one has ended.
@@ -136,6 +137,8 @@ pub(crate) struct Answer<A: RemoteActor, T> {
     future: ResponseActFuture<A, T>,
     codec: Codec,
     reply: Option<ReplyPort>,
+    /// Where the handler was that gave it.
+    trace: Kept,
 }
 
 impl<A: RemoteActor, T> Answer<A, T> {
@@ -144,7 +147,7 @@ impl<A: RemoteActor, T> Answer<A, T> {
         codec: Codec,
         reply: Option<ReplyPort>,
     ) -> Self {
-        Self { future, codec, reply }
+        Self { future, codec, reply, trace: trace::kept() }
     }
 }
 
@@ -160,6 +163,7 @@ impl<A: RemoteActor, T: Body> ActorFuture<A> for Answer<A, T> {
         task: &mut task::Context<'_>,
     ) -> Poll<Option<String>> {
         let me = self.get_mut();
+        let _scope = trace::enter(me.trace.as_deref());
         match catch_unwind(AssertUnwindSafe(|| me.future.as_mut().poll(actor, ctx, task))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(value)) => {

@@ -31,6 +31,7 @@ use crate::{
     actor::RemoteActor,
     brief::Brief,
     message::RemoteMessage,
+    trace::{self, TraceContext},
     values::{Next, Run, Values},
 };
 pub(crate) use outliving::Over;
@@ -41,6 +42,14 @@ use pressure::{PAUSE_MARK, Rare};
 pub(crate) enum Waiting {
     Batch(Batch),
     Values(Box<dyn Run>),
+    Traced(Box<Traced>),
+}
+
+/// Values that were sent in one span.
+#[derive(Debug)]
+pub(crate) struct Traced {
+    pub(crate) span: TraceContext,
+    pub(crate) run: Box<dyn Run>,
 }
 
 impl Waiting {
@@ -50,6 +59,7 @@ impl Waiting {
         match self {
             Self::Batch(batch) => batch.len() > 1,
             Self::Values(run) => run.len() > 1,
+            Self::Traced(traced) => traced.run.len() > 1,
         }
     }
 }
@@ -103,6 +113,29 @@ impl Queue {
             }
         };
         self.waiting.push(Waiting::Values(run));
+    }
+
+    /// As [`Self::put`], of a value that this span sends: to the run that waits last only if that is of the same span.
+    #[cold]
+    fn put_traced<M: RemoteMessage>(
+        &mut self,
+        message: M,
+        reply: Option<Handle>,
+        span: TraceContext,
+    ) {
+        let last = match self.waiting.last_mut() {
+            Some(Waiting::Traced(traced)) if traced.span == span => {
+                let run: &mut dyn Any = &mut *traced.run;
+                run.downcast_mut::<Values<M>>()
+            }
+            _ => None,
+        };
+        let run = match last {
+            Some(run) if run.takes(reply) => return run.put(message, reply),
+            Some(run) => run.followed_by(message, reply),
+            None => Values::begin(message, reply),
+        };
+        self.waiting.push(Waiting::Traced(Box::new(Traced { span, run: Box::new(run) })));
     }
 }
 
@@ -299,7 +332,10 @@ impl Intake {
         if self.is_over(PAUSE_MARK) {
             return Put::NoRoom(message);
         }
-        queue.put(message, reply);
+        match trace::current() {
+            None => queue.put(message, reply),
+            Some(span) => queue.put_traced(message, reply, span),
+        }
         queue.sent += 1;
         // Before the pump can see it: it gives its room back.
         self.held.accept(Load { messages: 1, bytes: Values::<M>::CHARGE });
@@ -386,18 +422,19 @@ impl Intake {
         let reason = self.rare().reason.lock().get_or_insert(fallback).clone();
         let dead = self.stopped(&reason);
         for waiting in left.drain(..).chain(waiting) {
-            match waiting {
+            let mut run = match waiting {
                 Waiting::Batch(batch) => {
                     self.release(Load { messages: batch.len(), bytes: batch.charge() });
                     self.refuse_batch(batch, &dead);
+                    continue;
                 }
-                Waiting::Values(mut run) => {
-                    while let Some(Next { tag, charge, reply }) = run.next() {
-                        self.release(Load { messages: 1, bytes: charge });
-                        self.refuse_one(tag, reply, dead.clone());
-                        run.drop_next();
-                    }
-                }
+                Waiting::Values(run) => run,
+                Waiting::Traced(traced) => traced.run,
+            };
+            while let Some(Next { tag, charge, reply }) = run.next() {
+                self.release(Load { messages: 1, bytes: charge });
+                self.refuse_one(tag, reply, dead.clone());
+                run.drop_next();
             }
         }
         if let Some(handle) = self.handle() {

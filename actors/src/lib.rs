@@ -59,6 +59,7 @@
 //! | [`Supervision`], [`ChildSpec`], [`Supervised`] | actors and contexts that begin anew when they fail |
 //! | [`flow`] | limits, breakers and retries around an address; queues of work; streams with credit |
 //! | [`LogRecord`] | what all contexts have to say, at the root |
+//! | [`trace`] | one request over many contexts |
 //! | [`Mesh`] | identities (feature `quic`) |
 //!
 //! # Features
@@ -109,6 +110,7 @@ mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod topics;
+pub mod trace;
 mod turn;
 mod values;
 
@@ -116,8 +118,8 @@ pub use actogen_macros::{RemoteActor, RemoteMessage, function, service};
 #[cfg(feature = "quic")]
 pub use actogen_macros::{main, test};
 pub use actogen_runtime::{
-    ContextHoldings, DetachError, Ended, Holdings, Phase, Place, Placement, RegisterError,
-    StartError, Stats,
+    ConnectError, ContextHoldings, DetachError, DisconnectError, Ended, Holdings, Phase, Place,
+    Placement, RegisterError, StartError, Stats,
     core::{
         Address, ContextId, Dead, DeadReason, Handle, Handled, Incarnation, Limits,
         offence::OffenceKind,

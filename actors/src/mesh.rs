@@ -45,7 +45,7 @@ impl Mesh {
     pub fn fresh(name: &str) -> Result<Self, MeshError> {
         let authority = MeshAuthority::generate(name)
             .map_err(|error| MeshError::Name { name: name.to_owned(), why: error.to_string() })?;
-        Ok(Self::of_root(authority))
+        Ok(Self::of_authority(authority))
     }
 
     /// As [`Self::fresh`], with certificates that live so long instead of a day. They are renewed at half of it.
@@ -55,7 +55,7 @@ impl Mesh {
     pub fn fresh_with_lifetime(name: &str, lifetime: Duration) -> Result<Self, MeshError> {
         let authority = MeshAuthority::generate(name)
             .map_err(|error| MeshError::Name { name: name.to_owned(), why: error.to_string() })?;
-        Ok(Self::of_root(authority.with_lifetime(lifetime)))
+        Ok(Self::of_authority(authority.with_lifetime(lifetime)))
     }
 
     /// The root of a mesh whose authority is kept in a folder; see [`Self::create_authority`].
@@ -63,7 +63,7 @@ impl Mesh {
     /// # Errors
     /// [`MeshError::Folder`].
     pub fn root(authority: impl AsRef<Path>) -> Result<Self, MeshError> {
-        Ok(Self::of_root(MeshAuthority::load(authority)?))
+        Ok(Self::of_authority(MeshAuthority::load(authority)?))
     }
 
     /// The identity of a context other than the root, from the folder that [`Self::issue`] wrote: `ca.pem`, `cert.pem`,
@@ -226,7 +226,8 @@ impl Mesh {
         Self { identity: Arc::new(identity), authority: None, joined: None }
     }
 
-    fn of_root(authority: MeshAuthority) -> Self {
+    /// The root of the mesh of an authority that was made, or read, with its own settings.
+    pub fn of_authority(authority: MeshAuthority) -> Self {
         let identity = Arc::new(authority.root_identity());
         Self { identity, authority: Some(Arc::new(authority)), joined: None }
     }

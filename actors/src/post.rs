@@ -17,6 +17,7 @@ use crate::{
     message::{Body, CodecError, RemoteMessage},
     scratch,
     send_error::SendError,
+    trace::{self, Kept},
 };
 
 /// What one attempt at posting came to.
@@ -31,6 +32,14 @@ pub(crate) enum Attempt<M> {
 pub(crate) struct Parcel<M> {
     message: M,
     encoded: Option<Bytes>,
+    /// Where its sender was.
+    trace: Kept,
+}
+
+impl<M> Parcel<M> {
+    fn new(message: M, encoded: Option<Bytes>) -> Self {
+        Self { message, encoded, trace: trace::kept() }
+    }
 }
 
 impl Reach {
@@ -40,6 +49,7 @@ impl Reach {
         parcel: Parcel<M>,
         reply: Option<Handle>,
     ) -> Attempt<M> {
+        let _scope = trace::enter(parcel.trace.as_deref());
         self.attempt(parcel.message, parcel.encoded, reply)
     }
 
@@ -110,7 +120,7 @@ impl Reach {
         }
         let dead = match left {
             Some(Left::Full(encoded)) => {
-                let parcel = Parcel { message, encoded: Some(encoded) };
+                let parcel = Parcel::new(message, Some(encoded));
                 return Attempt::NoRoom(parcel, known.way().clone());
             }
             Some(Left::Unencodable(error)) => {
@@ -162,7 +172,7 @@ impl Reach {
         match intake.put(message, reply) {
             Put::Posted => {}
             Put::NoRoom(message) => {
-                let parcel = Parcel { message, encoded: None };
+                let parcel = Parcel::new(message, None);
                 return Attempt::NoRoom(parcel, Way::Here(here));
             }
             // It ends this moment.
@@ -296,7 +306,8 @@ fn post_again<M: RemoteMessage>(
     left: &mut Option<Left>,
 ) -> bool {
     let posted = if encoded.len() > FRAGMENT {
-        context.post_long(known, M::CODEC.number(), encoded.clone(), reply)
+        let trace = trace::current();
+        context.post_long(known, M::CODEC.number(), encoded.clone(), reply, trace.as_ref())
     } else {
         post_short::<M>(context, known, &encoded, reply)
     };
@@ -311,5 +322,6 @@ fn post_short<M: RemoteMessage>(
     reply: Option<Handle>,
 ) -> Result<(), PostError> {
     let (tag, codec, body) = (M::TAG.get(), M::CODEC.number(), &encoded[TAG..]);
-    context.post_known(known, Encoded { tag, codec, body }, reply)
+    let trace = trace::current();
+    context.post_known(known, Encoded { tag, codec, body, trace: trace.as_ref() }, reply)
 }

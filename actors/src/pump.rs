@@ -21,6 +21,7 @@ use crate::{
     actor::{Attach, RemoteActor},
     in_flight::InFlight,
     intake::{Intake, Waiting},
+    trace,
     turn::{End, Envelope, Turn},
     values::Run,
 };
@@ -136,6 +137,8 @@ impl<A: RemoteActor> ActorFuture<A> for Pump<A> {
                 return Poll::Pending;
             }
         }
+        // Whoever polls this actor may be in a trace, and what waits here need not.
+        let _apart = trace::enter(None);
         me.in_flight.poll(actor, ctx, task);
         if ctx.waiting() || me.resting.as_ref().is_some_and(|resting| resting.get()) {
             return Poll::Pending;

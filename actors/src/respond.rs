@@ -16,6 +16,7 @@ use crate::{
     in_flight::Answer,
     message::{Body, Codec},
     scratch,
+    trace::{self, InTrace},
     turn::Turn,
 };
 
@@ -64,6 +65,7 @@ pub(crate) fn respond<A, M, R>(
     };
     let result = match cast::<R, ResponseFuture<M::Result>>(result) {
         Ok(future) => {
+            let future = InTrace::keeping(trace::kept(), future);
             tokio::task::spawn_local(async move {
                 match AssertUnwindSafe(future).catch_unwind().await {
                     Ok(value) => answer(reply, codec, value),

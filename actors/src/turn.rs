@@ -23,6 +23,7 @@ use crate::{
     intake::{Intake, Load, Waiting},
     message::{Body, Codec, Inbound, RemoteMessage, Tag},
     respond::{fail, respond},
+    trace::{self, TraceContext},
     values::{Next, Run, Values},
 };
 
@@ -43,8 +44,8 @@ pub struct Envelope<'a> {
 enum Content<'a> {
     /// Encoded, as they came from another context.
     Batch(&'a mut Batch),
-    /// The messages themselves, from this one.
-    Values(&'a mut dyn Run),
+    /// The messages themselves, from this one, and the span that sent them.
+    Values(&'a mut dyn Run, Option<&'a TraceContext>),
 }
 
 impl<'a> Envelope<'a> {
@@ -58,7 +59,12 @@ impl<'a> Envelope<'a> {
             }
             Waiting::Values(run) => {
                 let tag = run.next()?.tag;
-                Some(Self { tag, content: Content::Values(&mut **run) })
+                Some(Self { tag, content: Content::Values(&mut **run, None) })
+            }
+            Waiting::Traced(traced) => {
+                let tag = traced.run.next()?.tag;
+                let content = Content::Values(&mut *traced.run, Some(&traced.span));
+                Some(Self { tag, content })
             }
         }
     }
@@ -72,7 +78,15 @@ impl<'a> Envelope<'a> {
     fn origin<A: RemoteActor>(&self, turn: &Turn<'_, A>) -> Origin {
         match &self.content {
             Content::Batch(batch) => batch.origin(),
-            Content::Values(_) => Origin::own(turn.intake.context().id()),
+            Content::Values(..) => Origin::own(turn.intake.context().id()),
+        }
+    }
+
+    /// The span that sent it.
+    fn trace(&self) -> Option<TraceContext> {
+        match &self.content {
+            Content::Batch(batch) => batch.trace().copied(),
+            Content::Values(_, trace) => trace.copied(),
         }
     }
 }
@@ -88,6 +102,8 @@ impl std::fmt::Debug for Envelope<'_> {
 struct Current {
     tag: u64,
     origin: Origin,
+    /// The span that sent it.
+    trace: Option<TraceContext>,
     /// What it counts against the mailbox's bound, in bytes.
     charge: usize,
     /// The handle of the sender's that the answer goes to.
@@ -139,7 +155,14 @@ impl<'a, A: RemoteActor> Turn<'a, A> {
         let origin = Origin::own(context.id());
         Some(Self {
             handle: intake.handle()?,
-            current: Current { tag: 0, origin, charge: 0, reply: None, is_open: false },
+            current: Current {
+                tag: 0,
+                origin,
+                trace: None,
+                charge: 0,
+                reply: None,
+                is_open: false,
+            },
             begun: is_long.then(Instant::now),
             handled: 0,
             gone: Load::default(),
@@ -171,8 +194,8 @@ impl<'a, A: RemoteActor> Turn<'a, A> {
         self.intake.release(std::mem::take(&mut self.gone));
     }
 
-    fn begin(&mut self, tag: u64, origin: Origin) {
-        (self.current.tag, self.current.origin) = (tag, origin);
+    fn begin(&mut self, tag: u64, origin: Origin, trace: Option<TraceContext>) {
+        (self.current.tag, self.current.origin, self.current.trace) = (tag, origin, trace);
     }
 
     /// The message whose turn it is has been dealt with: whether there is time for another.
@@ -261,6 +284,7 @@ impl<'a, A: RemoteActor> Turn<'a, A> {
             // Whoever hears the answer may look at the counters next.
             self.count_delivered();
         }
+        let _scope = self.current.trace.map(|sender| trace::handle(self.intake.context(), sender));
         let result = actor.handle(message, self.ctx);
         let reply = self.port();
         respond::<A, H, _>(result, codec, reply, self);
@@ -310,7 +334,7 @@ where
 pub fn unknown<A: RemoteActor>(envelope: &mut Envelope<'_>, turn: &mut Turn<'_, A>) {
     let tag = envelope.tag;
     let text = format!("the actor `{}` accepts no message with the tag {tag:#018x}", A::NAME);
-    turn.begin(tag, envelope.origin(turn));
+    turn.begin(tag, envelope.origin(turn), None);
     refuse_next(envelope, turn, DeadReason::UnknownMessage, text);
 }
 
@@ -324,7 +348,7 @@ fn refuse_next<A: RemoteActor>(
 ) {
     let next = match &mut envelope.content {
         Content::Batch(batch) => batch.take().map(|taken| (taken.item.charge(), taken.item.reply)),
-        Content::Values(run) => {
+        Content::Values(run, _) => {
             let next = run.next().map(|Next { charge, reply, .. }| (charge, reply));
             run.drop_next();
             next
@@ -353,7 +377,7 @@ fn handle<A, M, H>(
     <A as Handler<H>>::Result: 'static,
 {
     let origin = envelope.origin(turn);
-    turn.begin(envelope.tag, origin);
+    turn.begin(envelope.tag, origin, envelope.trace());
     loop {
         turn.current.is_open = false;
         let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -362,7 +386,7 @@ fn handle<A, M, H>(
             };
             match &mut envelope.content {
                 Content::Batch(batch) => handle_batch(batch, turn, &mut call),
-                Content::Values(run) => {
+                Content::Values(run, _) => {
                     let run: &mut dyn Any = *run;
                     match run.downcast_mut() {
                         Some(values) => handle_values(values, turn, &mut call),

@@ -102,6 +102,15 @@ fn dead_letters_are_seen_and_counted() {
 }
 
 #[test]
+fn two_children_talk_straight_while_they_are_linked() {
+    let output = output(env!("CARGO_BIN_EXE_direct"));
+    assert_lines(
+        &output,
+        &["at first: by the root, ", "linked: straight, ", "given up: by the root, "],
+    );
+}
+
+#[test]
 fn policies_let_in_whom_they_say() {
     let expected = [
         ("anyone", true, true),

@@ -5,7 +5,7 @@ use std::ops::Range;
 use actogen_core::{
     Handle,
     policy::Origin,
-    wire::{self, Run},
+    wire::{self, Run, TraceContext},
 };
 use bytes::Bytes;
 
@@ -64,6 +64,8 @@ pub struct Taken<'a> {
 pub struct Batch {
     handle: Handle,
     origin: Origin,
+    /// The span that sent all of them. Boxed, since most were sent in none.
+    trace: Option<Box<TraceContext>>,
     bytes: Bytes,
     items: Vec<Item>,
     /// The item that has been taken last, or is the first to be; its place moves on over its repetitions.
@@ -90,6 +92,7 @@ impl Batch {
         Self {
             handle,
             origin,
+            trace: None,
             bytes,
             items: Vec::new(),
             at: 0,
@@ -100,10 +103,23 @@ impl Batch {
         }
     }
 
-    /// Whether a message of this sender to this mailbox, lying in these bytes, belongs here.
-    pub(crate) fn takes(&self, handle: Handle, origin: &Origin, bytes: &Bytes) -> bool {
+    /// A batch of messages that this span has sent.
+    pub(crate) fn of_trace(mut self, trace: Option<TraceContext>) -> Self {
+        self.trace = trace.map(Box::new);
+        self
+    }
+
+    /// Whether a message of this sender to this mailbox, sent in this span and lying in these bytes, belongs here.
+    pub(crate) fn takes(
+        &self,
+        handle: Handle,
+        origin: &Origin,
+        trace: Option<&TraceContext>,
+        bytes: &Bytes,
+    ) -> bool {
         self.handle == handle
             && self.origin == *origin
+            && self.trace.as_deref() == trace
             && self.bytes.as_ptr() == bytes.as_ptr()
             && self.bytes.len() == bytes.len()
     }
@@ -152,6 +168,11 @@ impl Batch {
     /// Who sent the messages, and on whose authority.
     pub fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// The span that sent the messages, as their sender says; its ids name something.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.trace.as_deref()
     }
 
     /// How many are left.
@@ -362,10 +383,18 @@ mod tests {
     fn only_what_lies_in_the_same_bytes_belongs_together() {
         let batch = batch();
         let (handle, origin) = (batch.handle(), batch.origin());
-        assert!(batch.takes(handle, &origin, &batch.bytes.clone()));
-        assert!(!batch.takes(handle, &origin, &batch.bytes.slice(1..)));
-        assert!(!batch.takes(handle, &origin, &Bytes::copy_from_slice(&batch.bytes)));
-        assert!(!batch.takes(Handle(1), &origin, &batch.bytes));
-        assert!(!batch.takes(handle, &Origin::own(ContextId(4)), &batch.bytes));
+        assert!(batch.takes(handle, &origin, None, &batch.bytes.clone()));
+        assert!(!batch.takes(handle, &origin, None, &batch.bytes.slice(1..)));
+        assert!(!batch.takes(handle, &origin, None, &Bytes::copy_from_slice(&batch.bytes)));
+        assert!(!batch.takes(Handle(1), &origin, None, &batch.bytes));
+        assert!(!batch.takes(handle, &Origin::own(ContextId(4)), None, &batch.bytes));
+        let span = TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 0 };
+        assert!(!batch.takes(handle, &origin, Some(&span), &batch.bytes));
+        let other = TraceContext { span_id: [3; 8], ..span };
+        let batch = batch.of_trace(Some(span));
+        assert!(batch.takes(handle, &origin, Some(&span), &batch.bytes));
+        for trace in [None, Some(&other)] {
+            assert!(!batch.takes(handle, &origin, trace, &batch.bytes));
+        }
     }
 }

@@ -15,12 +15,12 @@ use actogen_core::{
 use crate::{
     context::Context,
     enrol,
-    inbound::{self, Inbound},
+    inbound::{self, Inbound, Word},
     lane::Taken,
     link::LinkState,
     opening::{self, Opened},
     router::{Attach, Routing},
-    transport::{Incoming, LinkEnd, StreamReader, StreamWriter},
+    transport::{Incoming, LinkEnd, PIPE, StreamReader, StreamWriter},
 };
 
 /// After this many envelopes a reader reports how many it has taken over (protocol rule 22).
@@ -61,6 +61,12 @@ pub(crate) async fn accept(context: Context) {
                         }
                     }
                 });
+            }
+            // A door that was opened for direct links lets in nobody else.
+            Incoming::Enrolment(enrolment)
+                if context.endpoint().is_none() && enrolment.remote != PIPE =>
+            {
+                (enrolment.respond)(Err(format!("{} takes no newcomers", context.id())));
             }
             Incoming::Enrolment(enrolment) => {
                 let parent = context.clone();
@@ -215,7 +221,12 @@ async fn read(
             };
             match message {
                 Ok(None) => {}
-                Ok(Some(message)) => own_message(&context, &link, stream, message).await,
+                Ok(Some(Word::Link(message))) => {
+                    own_message(&context, &link, stream, message).await;
+                }
+                Ok(Some(Word::Lost(peer, lost))) => {
+                    apply(&context, Input::Lost { link: link.id, peer, lost }).await;
+                }
                 Err(error) => {
                     inbound.flush();
                     let text = inbound::violation(&context, &link, &error);
@@ -249,20 +260,41 @@ async fn own_message(
 ) {
     if let LinkMessage::Goodbye(goodbye) = &message {
         link.settle_loss(goodbye.kind, goodbye.text.clone());
+        if link.side == Side::Direct && goodbye.kind == LossKind::Detached {
+            if link.is_closing() {
+                // Before the end of the link is noticed, which may come right behind this.
+                context.direct_is_left(link).await;
+                return take_leave(context, link);
+            }
+            let (context, link) = (context.clone(), link.clone());
+            context.clone().spawn(async move {
+                context.direct_is_left(&link).await;
+                take_leave(&context, &link);
+            });
+            return;
+        }
         context.set_free(link, goodbye.kind);
         // The peer writes no more, and waits until this side has nothing more to say either. What it wrote before may still be on its
         // way on the other streams.
         link.say_goodbye(LossKind::LinkClosed, "the peer has said goodbye");
-        let farewell = link.clone();
-        let limit = context.limits().shutdown_time;
-        context.spawn(async move {
-            let _ = tokio::time::timeout(limit, farewell.streams_ended()).await;
-            farewell.connection().close("goodbye");
-        });
-        return;
+        return take_leave(context, link);
     }
+    apply(context, Input::Message { link: link.id, stream, message }).await;
+}
+
+/// Closes a link by which both sides have said goodbye, when all that they wrote before has come.
+fn take_leave(context: &Context, link: &Arc<LinkState>) {
+    let farewell = link.clone();
+    let limit = context.limits().shutdown_time;
+    context.spawn(async move {
+        let _ = tokio::time::timeout(limit, farewell.streams_ended()).await;
+        farewell.connection().close("goodbye");
+    });
+}
+
+/// Tells the Router, and waits until it has done what follows.
+async fn apply(context: &Context, input: Input) {
     if let Some(router) = context.0.router.get() {
-        let input = Input::Message { link: link.id, stream, message };
         let _ = router.send(Routing(input)).await;
     }
 }

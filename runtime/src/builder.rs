@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
     time::Duration,
 };
@@ -17,8 +17,8 @@ use actogen_core::{
     id::HandleMint,
     limits::LimitsError,
     pending::PendingTable,
-    policy::Family,
-    wire::control::Welcome,
+    policy::{Family, Policy},
+    wire::control::{ONE_WAY, Welcome},
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -67,6 +67,8 @@ pub struct Builder {
     incarnation: Option<Incarnation>,
     seed: Option<[u8; 32]>,
     ends_with_parent: bool,
+    one_way: bool,
+    direct_links: Policy,
     other_parents: Vec<String>,
     prepare: Vec<Prepare>,
     logs: Arc<crate::logs::Logs>,
@@ -148,6 +150,8 @@ impl Builder {
             incarnation: None,
             seed: None,
             ends_with_parent: true,
+            one_way: false,
+            direct_links: Policy::Anyone,
             other_parents: Vec::new(),
             prepare: Vec::new(),
             logs: Arc::default(),
@@ -221,6 +225,20 @@ impl Builder {
     /// Whether the context ends when it loses its parent; it does unless this says no.
     pub fn ends_with_parent(mut self, ends: bool) -> Self {
         self.ends_with_parent = ends;
+        self
+    }
+
+    /// Refuses messages that one child, or a context below it, sends to another child or below that: here and in the whole subtree, as
+    /// children take the mode from their parent. What goes up, what comes from above and all answers pass. Off unless set.
+    pub fn one_way(mut self, one_way: bool) -> Self {
+        self.one_way = one_way;
+        self
+    }
+
+    /// Who may be given a ticket to a direct link ([`Context::connect`]) by this context, and through it: each context on the way from
+    /// the asker to the one that is asked applies its own. Anyone unless set.
+    pub fn direct_links(mut self, policy: Policy) -> Self {
+        self.direct_links = policy;
         self
     }
 
@@ -313,6 +331,8 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         incarnation,
         seed,
         ends_with_parent,
+        one_way,
+        direct_links,
         other_parents,
         prepare,
         logs,
@@ -358,7 +378,7 @@ async fn boot(builder: Builder) -> Result<Context, StartError> {
         root,
         seed,
         crate::detach::Orphanage::new(ends_with_parent, other_parents),
-        place.as_ref(),
+        (one_way, direct_links, place.as_ref()),
         (logs, log_filter),
     );
     let router = Router::new(context.clone(), context.0.transport.identity()).start();
@@ -415,11 +435,13 @@ fn assemble(
     root: Option<RootAuthority>,
     seed: [u8; 32],
     orphanage: crate::detach::Orphanage,
-    place: Option<&(Opened, Welcome)>,
+    (starts_one_way, direct_links, place): (bool, Policy, Option<&(Opened, Welcome)>),
     (logs, log_filter): (Arc<crate::logs::Logs>, Option<String>),
 ) -> Context {
     let mut ancestors = Vec::new();
+    let mut one_way = starts_one_way;
     if let Some((opened, welcome)) = place {
+        one_way |= welcome.capabilities & ONE_WAY != 0;
         ancestors.push(opened.peer);
         ancestors.extend_from_slice(&welcome.ancestors);
     }
@@ -459,6 +481,9 @@ fn assemble(
         relay: crate::congestion::Relay::new(&limits),
         cancelled: crate::cancel::Cancelled::default(),
         deadlines: crate::deadlines::Deadlines::new(limits.request_time),
+        direct: crate::direct::Direct::new(me, &limits, direct_links),
+        starts_one_way,
+        one_way: AtomicBool::new(one_way),
         dialling: Mutex::default(),
         limits,
     }))

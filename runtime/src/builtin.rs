@@ -11,6 +11,7 @@ use crate::{
     enrol,
     envelope::Envelope,
     mailbox::{Mailbox, Watcher},
+    watching::AGAIN,
 };
 
 /// The longest name that can be registered, in bytes.
@@ -122,10 +123,11 @@ pub(crate) fn bind_all(context: &Context) {
                 .is_some_and(|neighbour| neighbour.side == actogen_core::policy::Side::Child)
     });
     bind(context, Handle::ALLOCATE_ID, descendants, enrol::allocate);
+    crate::direct::bind(context);
     bind(context, Handle::WHO_HAS, Policy::Anyone, crate::who_has::answer);
 }
 
-fn bind<F>(context: &Context, handle: Handle, policy: Policy, handler: F)
+pub(crate) fn bind<F>(context: &Context, handle: Handle, policy: Policy, handler: F)
 where
     F: Fn(&Context, Envelope, &[u8]) + Send + Sync + 'static,
 {
@@ -133,11 +135,19 @@ where
 }
 
 fn watch(context: &Context, mut envelope: Envelope, body: &[u8]) {
+    let (body, is_again) = match body {
+        [body @ .., AGAIN] if body.len() == 8 => (body, true),
+        body => (body, false),
+    };
     let (Ok(target), Some(port)) = (<[u8; 8]>::try_from(body), envelope.reply.take()) else {
         return malformed(context, envelope);
     };
     let watcher = Watcher { context: envelope.origin.source, handle: port.into_handle() };
-    context.watch_local(Handle(u64::from_le_bytes(target)), watcher);
+    let target = Handle(u64::from_le_bytes(target));
+    if is_again && context.mailboxes().is_watched_by(target, watcher) {
+        return;
+    }
+    context.watch_local(target, watcher);
 }
 
 fn unwatch(context: &Context, envelope: Envelope, body: &[u8]) {
@@ -247,6 +257,19 @@ impl Place {
     /// The address of a mailbox there.
     pub fn address(self, handle: Handle) -> actogen_core::Address {
         actogen_core::Address { context: self.context, handle, incarnation: self.incarnation }
+    }
+}
+
+impl From<ContextId> for Place {
+    /// Whichever life the context has.
+    fn from(context: ContextId) -> Self {
+        Self { context, incarnation: actogen_core::Incarnation::ANY }
+    }
+}
+
+impl From<actogen_core::Address> for Place {
+    fn from(address: actogen_core::Address) -> Self {
+        Self { context: address.context, incarnation: address.incarnation }
     }
 }
 

@@ -13,17 +13,17 @@ use actogen_core::{
     offence::{Offence, OffenceKind},
     pending::NotAwaited,
     policy::Origin,
-    wire::{Destination, Header, Kind},
+    wire::{Header, Kind},
 };
 use tokio::sync::oneshot;
 
 use crate::{
     batch::{Batch, Item},
-    context::Context,
+    context::{Context, Waiter},
     deadlines,
+    direct::Load,
     envelope::Outcome,
     lane::{Class, LaneError},
-    link::LinkState,
     send::PostError,
     way::Way,
 };
@@ -117,11 +117,22 @@ impl Context {
     /// # Errors
     /// The dead reply `Congested` when as many calls wait as may.
     pub fn begin_call(&self, to: Address, serves: Option<Handle>) -> Result<Call, Dead> {
+        self.begin_wait(to, serves, None)
+    }
+
+    /// As [`Self::begin_call`], for a watch on this mailbox if it is one.
+    pub(crate) fn begin_wait(
+        &self,
+        to: Address,
+        serves: Option<Handle>,
+        watches: Option<Handle>,
+    ) -> Result<Call, Dead> {
         let lane = match serves.unwrap_or(to.handle).stream() {
             StreamId::CONTROL => StreamId::lane(0),
             lane => lane,
         };
-        let (waiter, answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
+        let waiter = Waiter { answer: sender, watches };
         let handle =
             self.0.pending.lock().insert(to.context, lane, self.epoch(), waiter).map_err(|_| {
                 let text = format!(
@@ -195,7 +206,7 @@ impl Context {
         let waiter = self.0.pending.lock().cancel(handle);
         if let Some(waiter) = waiter {
             // Whoever has given up meanwhile needs no word.
-            drop(waiter.send(Outcome::Late));
+            drop(waiter.answer.send(Outcome::Late));
         }
     }
 
@@ -204,7 +215,7 @@ impl Context {
         let waiter = self.0.pending.lock().answer(handle, source);
         match waiter {
             // A caller that has given up meanwhile needs no answer.
-            Ok(waiter) => drop(waiter.send(outcome)),
+            Ok(waiter) => drop(waiter.answer.send(outcome)),
             Err(NotAwaited::Unknown) => self.0.counters.dropped_notices.add(1),
             Err(NotAwaited::Stranger { asked }) => {
                 let kind = OffenceKind::StrangersAnswer;
@@ -248,15 +259,11 @@ impl Context {
         if to == self.id() {
             return self.complete(handle, to, Outcome::Reply(payload));
         }
-        let link = self.routes().link_towards(to);
-        let (Some(link), true) =
-            (link, (FRAGMENT + 1..=self.max_message()).contains(&payload.len()))
-        else {
+        if !(FRAGMENT + 1..=self.max_message()).contains(&payload.len()) {
             return self.answer(to, handle, Kind::Reply, &payload);
-        };
-        let header = answer_header(&link, to, handle, Kind::Reply);
-        let lane = link.lane(handle.stream());
-        let sent = lane.append_long((to, handle), &header, payload, Class::Answer);
+        }
+        let header = Header::to(handle).kind(Kind::Reply);
+        let sent = self.emit(to, None, header, Load::Long(payload), Class::Answer);
         self.answer_was_sent(to, handle, sent);
     }
 
@@ -281,16 +288,6 @@ impl Context {
         payload: &[u8],
         class: Class,
     ) -> Result<(), LaneError> {
-        let link = self.routes().link_towards(to).ok_or(LaneError::Closed)?;
-        let header = answer_header(&link, to, handle, kind);
-        link.lane(handle.stream()).append((to, handle), &header, &[payload], class)
+        self.emit(to, None, Header::to(handle).kind(kind), Load::Parts(&[payload]), class)
     }
-}
-
-fn answer_header(link: &LinkState, to: ContextId, handle: Handle, kind: Kind) -> Header {
-    let mut header = Header::to(handle).kind(kind);
-    if link.peer != to {
-        header.destination = Some(Destination { context: to, incarnation: None });
-    }
-    header
 }

@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -22,7 +22,7 @@ use actogen_core::{
     pending::{Epoch, PendingTable},
     policy::{Family, Policy},
     time::Moment,
-    wire::control::Loss,
+    wire::control::{Loss, ONE_WAY},
 };
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -70,6 +70,13 @@ pub(crate) struct RootAuthority {
     pub(crate) authority: Arc<dyn Authority>,
 }
 
+/// Somebody who waits for an answer, or for a notice.
+pub(crate) struct Waiter {
+    pub(crate) answer: oneshot::Sender<Outcome>,
+    /// What is watched, if it is a watch.
+    pub(crate) watches: Option<Handle>,
+}
+
 pub(crate) struct Shared {
     pub(crate) me: ContextId,
     pub(crate) incarnation: Incarnation,
@@ -79,7 +86,7 @@ pub(crate) struct Shared {
     pub(crate) family: RwLock<Family>,
     pub(crate) routes: Routes,
     pub(crate) mailboxes: Mailboxes,
-    pub(crate) pending: Mutex<PendingTable<oneshot::Sender<Outcome>>>,
+    pub(crate) pending: Mutex<PendingTable<Waiter>>,
     pub(crate) mint: Mutex<HandleMint>,
     pub(crate) epoch: AtomicU64,
     pub(crate) counters: Counters,
@@ -103,6 +110,11 @@ pub(crate) struct Shared {
     pub(crate) relay: crate::congestion::Relay,
     pub(crate) cancelled: crate::cancel::Cancelled,
     pub(crate) deadlines: crate::deadlines::Deadlines,
+    pub(crate) direct: crate::direct::Direct,
+    /// Whether this context was started in one-way mode, whatever its parent is in.
+    pub(crate) starts_one_way: bool,
+    /// Whether messages from one child to another are refused here.
+    pub(crate) one_way: AtomicBool,
     /// Contexts that this one is dialling to be their parent.
     pub(crate) dialling: Mutex<BTreeSet<ContextId>>,
 }
@@ -151,6 +163,22 @@ impl Context {
     /// The context at the other end of the link upwards. Its word of who stands above both may still be on its way.
     pub fn parent(&self) -> Option<ContextId> {
         self.0.routes.parent_link().map(|link| link.peer)
+    }
+
+    /// Whether the subtree below this context is in one-way mode: its own setting ([`crate::Builder::one_way`]), or its parent's.
+    pub fn is_one_way(&self) -> bool {
+        self.0.one_way.load(Ordering::Relaxed)
+    }
+
+    /// Takes the mode that a parent's opening says.
+    pub(crate) fn take_mode(&self, capabilities: u64) {
+        let is_one_way = self.0.starts_one_way || capabilities & ONE_WAY != 0;
+        self.0.one_way.store(is_one_way, Ordering::Relaxed);
+    }
+
+    /// What this context says of itself to a child.
+    pub(crate) fn capabilities(&self) -> u64 {
+        if self.is_one_way() { ONE_WAY } else { 0 }
     }
 
     /// The contexts of the subtree below this one that can be reached, in order.
@@ -332,14 +360,22 @@ impl Context {
         self.0.pending.lock().respondents().collect()
     }
 
+    /// Ends waits for a context's answers; with `only_calls` watches stay.
     pub(crate) fn wake(
         &self,
         respondent: ContextId,
         stream: Option<StreamId>,
         epoch: Epoch,
         loss: &Loss,
+        only_calls: bool,
     ) {
-        let woken = self.0.pending.lock().wake(respondent, stream, epoch);
+        let mut pending = self.0.pending.lock();
+        let woken = if only_calls {
+            pending.wake_calls(respondent, stream, epoch, |waiter| waiter.watches.is_some())
+        } else {
+            pending.wake(respondent, stream, epoch)
+        };
+        drop(pending);
         for waiter in woken {
             let dead = actogen_core::Dead::new(
                 actogen_core::DeadReason::RouteLost,
@@ -348,7 +384,7 @@ impl Context {
                 loss.to_string(),
             );
             // Whoever has stopped waiting needs no word.
-            let _ = waiter.send(Outcome::Dead(dead));
+            let _ = waiter.answer.send(Outcome::Dead(dead));
         }
     }
 

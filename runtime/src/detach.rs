@@ -143,6 +143,7 @@ impl Context {
         self.0
             .max_message
             .store(Self::inherit(self.limits(), welcome.max_message), Ordering::Relaxed);
+        self.take_mode(welcome.capabilities);
         broker::attach(self, opened).await;
         // As at the start: the answer comes behind the parent's reading of this context's announcement.
         match tokio::time::timeout(within, self.ping(parent)).await {

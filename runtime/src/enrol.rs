@@ -4,6 +4,9 @@
 //! the one that was launched. The launcher checks that proof, since it made the secret; then it asks the root, under its own
 //! authority, for an id and a signature over the newcomer's request. ARCHITECTURE.md says why the root need not see the secret.
 //!
+//! A context whose certificate has expired while it was asleep, or cut off, can open no link any more. It asks at a door as well, with its
+//! old certificate and its key.
+//!
 //! A process that nobody launched shows a one-time token instead. Whose door it comes to knows nothing of tokens: the root checks the proof,
 //! which is over the request, so that nobody on the way can put another request in its place.
 
@@ -71,6 +74,23 @@ impl JoinRequest {
     }
 }
 
+/// What a context sends over the join protocol whose certificate has expired. Both parts are public: the request's own signature proves
+/// the key, and whoever sends them again gets a certificate for a key that it has not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReturnRequest {
+    /// The certificate that has expired.
+    pub certificate: Vec<u8>,
+    /// A certificate request for the same key.
+    pub request: Vec<u8>,
+}
+
+impl ReturnRequest {
+    /// The wire form.
+    pub fn encode(self) -> Vec<u8> {
+        Newcomer::Returning(self).encode()
+    }
+}
+
 /// A newcomer at the door. Variants are only ever appended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Newcomer {
@@ -78,6 +98,8 @@ pub enum Newcomer {
     Launched(EnrolRequest),
     /// With a token of the root's.
     Invited(JoinRequest),
+    /// Known, with a certificate that has expired.
+    Returning(ReturnRequest),
 }
 
 impl Newcomer {
@@ -116,6 +138,8 @@ enum Allocate {
     Join(JoinRequest),
     /// A newer certificate for the context that asks, which has this one.
     Renew { certificate: Vec<u8>, request: Vec<u8> },
+    /// A newer certificate for a context whose own has expired, and which asks at the door of another.
+    Return(ReturnRequest),
 }
 
 /// ALLOCATE_ID at the root.
@@ -189,6 +213,12 @@ fn allocate_here(
             let renewed = root.authority.renew(asker, certificate, request);
             let certificate = renewed.map_err(|error| error.to_string())?;
             Ok(Admission { context: asker, incarnation: Incarnation::ANY, certificate })
+        }
+        Allocate::Return(ReturnRequest { certificate, request }) => {
+            // Whoever asks for it, the key is its owner's, and so is the new certificate.
+            let renewed = root.authority.renew_expired(certificate, request);
+            let (id, certificate) = renewed.map_err(|error| error.to_string())?;
+            Ok(Admission { context: id, incarnation: Incarnation::ANY, certificate })
         }
     }
 }
@@ -284,6 +314,7 @@ async fn admit_newcomer(context: &Context, request: &[u8]) -> Result<Vec<u8>, St
             (Some(launch), names, Allocate::Enrol(request.request))
         }
         Newcomer::Invited(request) => (None, ContextNames::default(), Allocate::Join(request)),
+        Newcomer::Returning(request) => (None, ContextNames::default(), Allocate::Return(request)),
     };
     let admission = match &ask {
         Allocate::Enrol(request) if !names.is_empty() => enrol_named(context, request, &names)?,

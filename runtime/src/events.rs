@@ -24,6 +24,18 @@ pub enum ContextEvent {
         /// Why.
         loss: Loss,
     },
+    /// A direct link to it stands, beside the tree.
+    Linked {
+        /// The context.
+        context: ContextId,
+    },
+    /// A direct link to it is no more; it is reached by the tree, if that leads to it, or by a newer link.
+    Unlinked {
+        /// The context.
+        context: ContextId,
+        /// Why.
+        loss: Loss,
+    },
     /// This context itself stands below others than before, or below nobody.
     Moved {
         /// This context.
@@ -37,9 +49,11 @@ impl ContextEvent {
     /// The context that came, went, or moved.
     pub fn context(&self) -> ContextId {
         match self {
-            Self::Up { context, .. } | Self::Down { context, .. } | Self::Moved { context, .. } => {
-                *context
-            }
+            Self::Up { context, .. }
+            | Self::Down { context, .. }
+            | Self::Linked { context }
+            | Self::Unlinked { context, .. }
+            | Self::Moved { context, .. } => *context,
         }
     }
 }

@@ -270,7 +270,7 @@ impl Hold {
                     Ok(()) => {}
                     Err(LaneError::Full) => return Passing::NoRoom,
                     // The end of the link gives up what waits for it.
-                    Err(LaneError::Closed) => {
+                    Err(LaneError::Closed | LaneError::Old) => {
                         beside.has_task = false;
                         return Passing::Over;
                     }

@@ -187,6 +187,7 @@ impl Context {
         let mut hello =
             opening::hello(self.id(), Some(self.incarnation()), Role::Parent, self.max_message());
         hello.yours = Some(life);
+        hello.capabilities = self.capabilities();
         match opening::dial(link, &hello).await {
             Ok((opened, _)) => {
                 broker::attach(self, opened).await;

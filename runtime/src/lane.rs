@@ -45,6 +45,8 @@ pub(crate) enum LaneError {
     Full,
     /// The link is gone.
     Closed,
+    /// The sender found its way before the path to its receiver changed: it is to look for it again.
+    Old,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +56,10 @@ struct State {
     /// The chunk that is being filled.
     filling: Chunk,
     large: VecDeque<Large>,
+    /// Flushes that wait until no long body is left for a context.
+    flushes: Vec<(ContextId, Chunk)>,
+    /// What this context sends by a way that it found under an earlier generation of routes goes here no more.
+    since: u64,
     /// Bytes of frames held, those that wait behind long bodies included.
     held: usize,
     /// Bytes held of parts of forwarded bodies.
@@ -77,6 +83,30 @@ impl State {
             Some(ahead) => ahead.last_behind(),
             None => &mut self.filling,
         }
+    }
+
+    fn takes(&self, generation: u64) -> Result<(), LaneError> {
+        if self.closed {
+            Err(LaneError::Closed)
+        } else if generation < self.since {
+            Err(LaneError::Old)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends the flushes that wait for no long body any more. Long bodies are this context's own, and none begins behind a flush.
+    fn let_flushes_go(&mut self) {
+        let mut left = Vec::new();
+        for (to, flush) in std::mem::take(&mut self.flushes) {
+            if self.large.iter().any(|large| large.pair.0 == to) {
+                left.push((to, flush));
+            } else {
+                let before = std::mem::take(&mut self.filling);
+                self.full.extend([before, flush].into_iter().filter(|c| !c.frames.is_empty()));
+            }
+        }
+        self.flushes = left;
     }
 
     /// Begins another chunk when this one is full, so that a burst goes to the transport in pieces and none of it is moved again.
@@ -117,7 +147,8 @@ impl Lane {
         }
     }
 
-    /// Appends one frame, or a body that must be cut. `pair` names the destination mailbox.
+    /// Appends one frame, or a body that must be cut. `pair` names the destination mailbox. It is not one of this context's own, or its
+    /// sender knows that its path is not changing.
     pub(crate) fn append(
         &self,
         pair: (ContextId, Handle),
@@ -125,14 +156,24 @@ impl Lane {
         payload: &[&[u8]],
         class: Class,
     ) -> Result<(), LaneError> {
+        self.append_since(u64::MAX, pair, header, payload, class)
+    }
+
+    /// As [`Self::append`], by a way that was found under this generation of routes.
+    pub(crate) fn append_since(
+        &self,
+        generation: u64,
+        pair: (ContextId, Handle),
+        header: &Header,
+        payload: &[&[u8]],
+        class: Class,
+    ) -> Result<(), LaneError> {
         let len: usize = payload.iter().map(|part| part.len()).sum();
         if len > FRAGMENT {
-            return self.append_long(pair, header, payload.concat().into(), class);
+            return self.append_long(generation, pair, header, payload.concat().into(), class);
         }
         let mut state = self.state.lock();
-        if state.closed {
-            return Err(LaneError::Closed);
-        }
+        state.takes(generation)?;
         let (held, bound) = match class {
             Class::Message => (state.held, self.bound),
             Class::Answer => (state.held, self.bound * 4),
@@ -159,6 +200,7 @@ impl Lane {
     /// Appends a body that must be cut: it is longer than a fragment.
     pub(crate) fn append_long(
         &self,
+        generation: u64,
         pair: (ContextId, Handle),
         header: &Header,
         payload: Bytes,
@@ -168,9 +210,7 @@ impl Lane {
         // A message waits for its turn where an answer cannot: those have the room that forwarded bodies have.
         let bound = if class == Class::Message { self.long_bound } else { self.parts_bound };
         let mut state = self.state.lock();
-        if state.closed {
-            return Err(LaneError::Closed);
-        }
+        state.takes(generation)?;
         // While half is free a body may always begin, whatever its length: that is what `wait_for_room` waits for, and whoever finds no
         // room behind it would wait again, at once and for ever.
         if state.large_held * 2 > bound && state.large_held + len > bound {
@@ -194,14 +234,13 @@ impl Lane {
     /// Appends a one-way message of this context whose header and tag are encoded already. It must not be longer than a fragment.
     pub(crate) fn append_alike(
         &self,
+        generation: u64,
         pair: (ContextId, Handle),
         head: &[u8],
         body: &[u8],
     ) -> Result<(), LaneError> {
         let mut state = self.state.lock();
-        if state.closed {
-            return Err(LaneError::Closed);
-        }
+        state.takes(generation)?;
         if state.held + head.len() + body.len() > self.bound {
             return Err(LaneError::Full);
         }
@@ -211,6 +250,22 @@ impl Lane {
         state.sent += 1;
         self.wake_writer(state);
         Ok(())
+    }
+
+    /// From now on takes nothing more of this context by ways that were found before `generation`, and appends a flush behind all that
+    /// the lane holds for a context, long bodies to their last fragment.
+    pub(crate) fn flush(&self, generation: u64, to: ContextId, header: &Header, payload: &[&[u8]]) {
+        let mut state = self.state.lock();
+        state.since = state.since.max(generation);
+        if state.closed {
+            return;
+        }
+        let mut flush = Chunk::default();
+        state.held += flush.put(header, payload);
+        state.envelopes += 1;
+        state.flushes.push((to, flush));
+        state.let_flushes_go();
+        self.wake_writer(state);
     }
 
     /// Appends a run of one-way messages that is passed on, behind this header and tag, with the room that forwarded frames have.
@@ -367,6 +422,7 @@ impl Lane {
             state.full = VecDeque::new();
             state.filling = Chunk::default();
             state.large.clear();
+            state.flushes.clear();
             state.held = 0;
             state.parts_held = 0;
             state.large_held = 0;
@@ -435,6 +491,7 @@ fn take_chunk(state: &mut State) -> Option<Taken> {
             state.large.push_back(large);
         } else {
             release(state, large);
+            state.let_flushes_go();
         }
     }
     if chunk.is_empty() { None } else { Some(Taken { frames: chunk.into(), fragment }) }

@@ -21,6 +21,7 @@
 //! | `renewal`, `revocation` | certificates that are renewed in time, and those that are good no more |
 //! | [`names`], `who_has` | names that the authority binds to contexts, and whose they are |
 //! | `claims` | what a context signs for authors, and how that is checked |
+//! | `direct` | links beside the tree |
 //! | `detach` | leaving a parent, and finding another |
 //! | [`dead_letters`], [`events`], [`counters`], [`logs`] | what can be observed |
 //! | `shutdown` | the end |
@@ -38,6 +39,7 @@ pub mod counters;
 pub mod dead_letters;
 mod deadlines;
 mod detach;
+mod direct;
 mod enrol;
 pub mod envelope;
 pub mod events;
@@ -74,7 +76,8 @@ pub use call::Call;
 pub use context::{Context, ContextHoldings, Phase};
 pub use counters::Stats;
 pub use detach::DetachError;
-pub use enrol::{Admission, EnrolRequest, JoinRequest, Newcomer};
+pub use direct::{ConnectError, DisconnectError};
+pub use enrol::{Admission, EnrolRequest, JoinRequest, Newcomer, ReturnRequest};
 pub use join::AdoptError;
 pub use renewal::Renewal;
 pub use router::Holdings;

@@ -32,6 +32,8 @@ pub(crate) struct LinkState {
     connection: Arc<dyn Connection>,
     loss: Mutex<Option<Loss>>,
     closing: AtomicBool,
+    /// This side gives a direct link up, and sends nothing new by it.
+    pub(crate) leaves: AtomicBool,
     /// Streams, of either direction, that have not come to their end.
     streams: watch::Sender<usize>,
     /// Envelopes taken over from each of the peer's lanes.
@@ -63,6 +65,7 @@ impl LinkState {
             connection,
             loss: Mutex::new(None),
             closing: AtomicBool::new(false),
+            leaves: AtomicBool::new(false),
             streams: watch::Sender::new(2 * StreamId::COUNT),
             taken: Default::default(),
             reported: Default::default(),

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
-use actogen_core::ContextId;
+use actogen_core::{ContextId, wire::TraceContext};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast};
@@ -59,6 +59,8 @@ pub enum Source {
 }
 
 /// One line, or one event.
+///
+/// In text an event of a trace ends with `trace_id` and `span_id`, in the form in which they are shown at the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
     /// The context that it is about; not known yet for the first lines of a process.
@@ -69,6 +71,8 @@ pub struct LogRecord {
     pub source: Source,
     /// The line without its end, or the event's message with its fields.
     pub text: String,
+    /// The span of a trace that the event happened in; of lines it is not known.
+    pub trace: Option<TraceContext>,
 }
 
 impl LogRecord {
@@ -91,7 +95,16 @@ impl fmt::Display for LogRecord {
             }
             write!(f, "{target}: ")?;
         }
-        f.write_str(&self.text)
+        f.write_str(&self.text)?;
+        match &self.trace {
+            Some(trace) => write!(
+                f,
+                " trace_id=\"{}\" span_id=\"{}\"",
+                trace.trace_id_text(),
+                trace.span_id_text()
+            ),
+            None => Ok(()),
+        }
     }
 }
 
@@ -196,7 +209,7 @@ impl Context {
     /// Takes a line that a child's process has put out.
     pub(crate) fn child_said(&self, launch: u64, by: &str, source: Source, text: String) {
         let context = self.0.launches.context_of(launch);
-        self.0.logs.push(LogRecord { context, by: by.to_owned(), source, text });
+        self.0.logs.push(LogRecord { context, by: by.to_owned(), source, text, trace: None });
     }
 }
 
@@ -206,7 +219,7 @@ mod tests {
 
     fn line(bytes: usize) -> LogRecord {
         let text = "x".repeat(bytes);
-        LogRecord { context: None, by: String::new(), source: Source::Stdout, text }
+        LogRecord { context: None, by: String::new(), source: Source::Stdout, text, trace: None }
     }
 
     #[test]
@@ -239,5 +252,11 @@ mod tests {
         let (level, target) = (Level::Warn, "app".to_owned());
         record.source = Source::Event { level, target, spans: vec!["job{id=7}".into()] };
         assert_eq!(record.to_string(), "context 3: Warn job{id=7}:app: x");
+        record.trace =
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().map(Some).unwrap();
+        assert_eq!(
+            record.to_string(),
+            "context 3: Warn job{id=7}:app: x trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\" span_id=\"00f067aa0ba902b7\""
+        );
     }
 }

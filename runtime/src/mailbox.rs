@@ -228,6 +228,12 @@ impl Mailboxes {
         Watching::Over(self.stopped(handle).unwrap_or(StopReason::NeverExisted))
     }
 
+    pub(crate) fn is_watched_by(&self, handle: Handle, watcher: Watcher) -> bool {
+        self.get(handle).is_some_and(|bound| {
+            bound.watchers.lock().there().is_some_and(|watchers| watchers.contains(&watcher))
+        })
+    }
+
     pub(crate) fn unwatch(&self, handle: Handle, watcher: Watcher) {
         if let Some(bound) = self.get(handle) {
             self.retain_watchers(&bound, |held| held != watcher);

@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     context::Context,
-    transport::{Connection, Link, StreamError},
+    transport::{Connection, Link, PIPE, StreamError},
 };
 
 /// A link whose openings have been exchanged, with what came behind them.
@@ -139,13 +139,22 @@ pub(crate) async fn accept(context: &Context, mut link: Link) -> Result<Opened, 
             RefusalReason::Quota,
             format!("{me} holds {} links, as many as it may", context.limits().links),
         )
+    } else if context.endpoint().is_none()
+        && link.remote != PIPE
+        && !matches!(hello.role, Role::Direct(_))
+    {
+        refuse(
+            RefusalReason::Role,
+            format!("{me} lets in nobody but who has a ticket to a direct link"),
+        )
     } else if context.is_dialling(peer) {
         refuse(
             RefusalReason::Simultaneous,
             format!("{me} is dialling {peer} itself, and its dial stands"),
         )
     } else if matches!(hello.role, Role::Direct(_)) {
-        refuse(RefusalReason::Ticket, format!("{me} gives no tickets and opens no direct links"))
+        // Its ticket is judged below.
+        Ok(())
     } else if hello.role == Role::Parent {
         // A context that waits for its parent has no router yet and is not here (`join`).
         refuse(RefusalReason::Role, format!("{me} has its place in the tree already"))
@@ -157,8 +166,15 @@ pub(crate) async fn accept(context: &Context, mut link: Link) -> Result<Opened, 
     } else {
         Ok(())
     };
+    let side = match hello.role {
+        Role::Direct(_) => Side::Direct,
+        _ => Side::Child,
+    };
     let incarnation = match (checked, hello.incarnation) {
         (Err(refusal), _) => Err(refusal),
+        (Ok(()), life) if let Role::Direct(ticket) = hello.role => {
+            context.admit_direct((peer, &*link.connection), life, ticket).await
+        }
         (Ok(()), Some(incarnation)) => Ok(incarnation),
         (Ok(()), None) => context.admit(peer).await.map_err(|dead| Refusal {
             reason: RefusalReason::NoRoot,
@@ -172,7 +188,7 @@ pub(crate) async fn accept(context: &Context, mut link: Link) -> Result<Opened, 
     let family = context.family();
     let welcome = Welcome {
         version: control::VERSION,
-        capabilities: 0,
+        capabilities: context.capabilities(),
         context: me,
         incarnation: context.incarnation(),
         yours,
@@ -180,7 +196,7 @@ pub(crate) async fn accept(context: &Context, mut link: Link) -> Result<Opened, 
         ancestors: family.ancestors,
     };
     send(&mut link, &Answer::Welcome(welcome)).await?;
-    Ok(Opened { peer, incarnation: yours, side: Side::Child, control, link })
+    Ok(Opened { peer, incarnation: yours, side, control, link })
 }
 
 /// Answers the hello of a peer that has dialled to be this context's parent, while that waits for one.

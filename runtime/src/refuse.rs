@@ -127,6 +127,10 @@ impl Context {
         let me = self.id();
         let asked = header.destination.map_or(me, |destination| destination.context);
         let (to, stream) = (origin.source, reply.stream());
+        if asked == me && self.0.direct.is_in_use() {
+            // In this context's own name it keeps its place among what this context sends.
+            return self.answer_dead(to, reply, dead);
+        }
         let mut back = Header::to(reply).kind(Kind::Dead);
         if to != link.peer {
             back.destination = Some(Destination { context: to, incarnation: None });

@@ -10,6 +10,9 @@ use crate::context::{Context, Phase};
 /// How long is waited after a renewal that failed, at most; less where less of the certificate's life is left.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
+/// How often is looked whether a renewal is due. The certificate's time goes on while the machine is suspended, and a timer's does not.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// The shortest wait between two tries.
 const BREATH: Duration = Duration::from_millis(200);
 
@@ -30,7 +33,10 @@ pub(crate) async fn keep_renewed(context: Context) {
     let identity = context.0.transport.identity();
     let renewing = async {
         while let Some(renewal) = identity.renewal() {
-            tokio::time::sleep(renewal.due_in).await;
+            if !renewal.due_in.is_zero() {
+                tokio::time::sleep(renewal.due_in.min(LOOK)).await;
+                continue;
+            }
             let asked = context.ask_renewal(identity.certificate(), renewal.request).await;
             let renewed = asked
                 .map_err(|dead| dead.to_string())

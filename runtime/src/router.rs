@@ -9,7 +9,10 @@ use actix::{Actor, ActorContext, Context as ActixContext, Handler, Message};
 use actogen_core::{
     LinkId,
     policy::Side,
-    route::propagate::{Wake, Whom},
+    route::{
+        path::Way,
+        propagate::{Wake, Whom},
+    },
     router::{Credentials, Effect, Effects, Input, RouterCore},
     wire::control::{Announcement, LossKind},
 };
@@ -132,31 +135,42 @@ impl Router {
         let context = &self.context;
         match effect {
             Effect::Install { context: id, incarnation, link } => {
+                context.note_announced(id, incarnation);
                 if let Some(link) = self.links.get(&link) {
                     context.routes().install(id, incarnation, link.clone());
                 }
             }
             Effect::Remove { context: id } => {
                 context.routes().remove(id);
-                context.mailboxes().forget_watchers(|watcher| watcher == id);
+                if self.core.candidates(id).direct.is_none() {
+                    context.mailboxes().forget_watchers(|watcher| watcher == id);
+                }
                 context.forget_pauses(id);
             }
             Effect::Linger { link, context: id } => context.routes().linger(link, id),
             Effect::Passed { link, stream, contexts } => {
                 context.routes().passed(link, stream, &contexts)
             }
-            // They are about direct links, and this runtime opens none.
-            Effect::Change { .. }
-            | Effect::TellLost { .. }
-            | Effect::Broken { .. }
-            | Effect::AskAgain { .. } => {}
+            Effect::Change { context: id, to } => {
+                self.take_direct(to);
+                self.context.change_path(id, to);
+            }
+            Effect::TellLost { context: id, by, lost } => context.tell_lost(id, by, lost),
+            Effect::Broken { context: id, way, other } => {
+                if let Some(other) = other {
+                    self.take_direct(other);
+                }
+                self.context.break_path(id, way, other);
+            }
+            Effect::AskAgain { context: id } => context.ask_again(id),
             Effect::Parent(link) => {
                 let link = link.and_then(|link| self.links.get(&link).cloned());
                 let orphaned = link.is_none();
                 context.routes().set_parent(link);
                 if orphaned {
                     let core = &self.core;
-                    context.mailboxes().forget_watchers(|id| !core.is_inside(id));
+                    let is_lost = |id| !core.is_inside(id) && core.candidates(id).direct.is_none();
+                    context.mailboxes().forget_watchers(is_lost);
                     context.parent_lost();
                 }
             }
@@ -196,16 +210,27 @@ impl Router {
         }
     }
 
+    /// The direct link by which this way leads is the one to take to its peer.
+    fn take_direct(&self, way: Way) {
+        if let Way::Direct(link) = way
+            && let Some(link) = self.links.get(&link)
+        {
+            self.context.take_direct(link);
+        }
+    }
+
     fn wake(&self, stream: Option<actogen_core::StreamId>, wake: &Wake) {
         match &wake.whom {
-            // Calls alone are meant only where a direct link stands, and this runtime opens none.
-            Whom::Context(respondent) | Whom::Calls(respondent) => {
-                self.context.wake(*respondent, stream, wake.epoch, &wake.loss)
+            Whom::Context(respondent) => {
+                self.context.wake(*respondent, stream, wake.epoch, &wake.loss, false)
+            }
+            Whom::Calls(respondent) => {
+                self.context.wake(*respondent, stream, wake.epoch, &wake.loss, true)
             }
             Whom::OutsideExcept(except) => {
                 for respondent in self.context.respondents() {
                     if !self.core.is_inside(respondent) && !except.contains(&respondent) {
-                        self.context.wake(respondent, stream, wake.epoch, &wake.loss);
+                        self.context.wake(respondent, stream, wake.epoch, &wake.loss, false);
                     }
                 }
             }
@@ -226,6 +251,8 @@ impl Handler<Attach> for Router {
         self.handle_input(Input::LinkUp { link: id, peer, side });
         if side == Side::Parent {
             self.context.publish(ContextEvent::Up { context: peer, incarnation });
+        } else if side == Side::Direct {
+            self.context.publish(ContextEvent::Linked { context: peer });
         }
     }
 }
@@ -246,6 +273,11 @@ impl Handler<Routing> for Router {
             self.context.routes().forget_link(link.id);
             self.context.link_gone(&link);
             self.context.count_unknown(link.unreported());
+            if link.side == Side::Direct {
+                let loss = link.loss();
+                self.context.direct_gone();
+                self.context.publish(ContextEvent::Unlinked { context: link.peer, loss });
+            }
         }
     }
 }

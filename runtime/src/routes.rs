@@ -65,8 +65,8 @@ impl Routes {
     }
 
     /// Makes everybody look for their ways again. Called behind the change.
-    pub(crate) fn next_generation(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generation.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// The link with this id, if it leads to `context` or is the parent's: what a judgement named a moment ago.

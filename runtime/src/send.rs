@@ -1,11 +1,17 @@
 //! The way out: messages from a sender in this context to a mailbox anywhere.
 
-use actogen_core::{Dead, DeadReason, Handle, limits::FRAGMENT, policy::Origin, wire::TAG};
+use actogen_core::{
+    Dead, DeadReason, Handle,
+    limits::FRAGMENT,
+    policy::Origin,
+    wire::{Header, TAG, TraceContext},
+};
 
 use bytes::Bytes;
 
 use crate::{
     context::Context,
+    direct::Load,
     lane::{Class, LaneError},
     way::{AwayLink, KnownWay, LocalMailbox, Way},
 };
@@ -19,6 +25,8 @@ pub struct Encoded<'a> {
     pub codec: u8,
     /// The body.
     pub body: &'a [u8],
+    /// The span that sends it, if any.
+    pub trace: Option<&'a TraceContext>,
 }
 
 /// Why a message could not be posted; it has not left.
@@ -56,17 +64,24 @@ impl Context {
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
         self.may_post(way, message.body)?;
-        let AwayLink { link, to } = way;
+        let AwayLink { link, to, generation, .. } = way;
         let tag = message.tag.to_le_bytes();
-        let header = way.header(message.codec, reply);
+        let header = way.header(message.codec, reply, message.trace);
         let lane = link.lane(to.handle.stream());
-        lane.append((to.context, to.handle), &header, &[&tag, message.body], Class::Message)
-            .map_err(|error| self.not_posted(way, error))?;
+        lane.append_since(
+            *generation,
+            (to.context, to.handle),
+            &header,
+            &[&tag, message.body],
+            Class::Message,
+        )
+        .map_err(|error| self.not_posted(way, error))?;
         self.count_sent(1);
         Ok(())
     }
 
-    /// As [`Self::post_away`], by a known way: what frames to one mailbox have in common is made once.
+    /// As [`Self::post_away`], by a known way: what frames to one mailbox have in common is made once. Those of a trace have less in
+    /// common, and each gets a head of its own.
     ///
     /// # Errors
     /// [`PostError`]: the message has not left.
@@ -78,7 +93,7 @@ impl Context {
         reply: Option<Handle>,
     ) -> Result<(), PostError> {
         let Way::Away(way) = &known.way else { return Err(self.takes_values()) };
-        if reply.is_some() || message.body.len() + TAG > FRAGMENT {
+        if reply.is_some() || message.trace.is_some() || message.body.len() + TAG > FRAGMENT {
             return self.post_away(way, message, reply);
         }
         self.may_post(way, message.body)?;
@@ -90,7 +105,8 @@ impl Context {
                 &mut head.insert((message.tag, message.codec, made)).2
             }
         };
-        lane.append_alike(pair, head, message.body).map_err(|error| self.not_posted(way, error))
+        lane.append_alike(way.generation, pair, head, message.body)
+            .map_err(|error| self.not_posted(way, error))
     }
 
     /// As [`Self::post_known`], for a message that is longer than a fragment, tag included. `payload` is its tag and its body, and is
@@ -104,14 +120,16 @@ impl Context {
         codec: u8,
         payload: Bytes,
         reply: Option<Handle>,
+        trace: Option<&TraceContext>,
     ) -> Result<(), PostError> {
         let Way::Away(way) = &known.way else { return Err(self.takes_values()) };
         self.may_post(way, payload.get(TAG..).unwrap_or_default())?;
-        let AwayLink { link, to } = way;
+        let AwayLink { link, to, generation, .. } = way;
         link.lane(to.handle.stream())
             .append_long(
+                *generation,
                 (to.context, to.handle),
-                &way.header(codec, reply),
+                &way.header(codec, reply, trace),
                 payload,
                 Class::Message,
             )
@@ -128,7 +146,7 @@ impl Context {
     /// Whether a message may leave now: nobody has asked for a pause, and it is not too large for the way.
     #[inline]
     fn may_post(&self, way: &AwayLink, body: &[u8]) -> Result<(), PostError> {
-        if self.is_paused(way.to) || way.link.hold.pauses(way.to.context) {
+        if way.waits || self.is_paused(way.to) || way.link.hold.pauses(way.to.context) {
             return Err(PostError::Full);
         }
         if body.len() > self.max_message() { Err(self.too_large(body.len())) } else { Ok(()) }
@@ -144,7 +162,8 @@ impl Context {
     #[cold]
     fn not_posted(&self, way: &AwayLink, error: LaneError) -> PostError {
         match error {
-            LaneError::Full => PostError::Full,
+            // It is found anew when there is room.
+            LaneError::Full | LaneError::Old => PostError::Full,
             LaneError::Closed => {
                 PostError::Dead(self.dead(DeadReason::RouteLost, way.link.loss().to_string()))
             }
@@ -153,6 +172,7 @@ impl Context {
 
     /// Waits until a message that found its lane full, or its mailbox or context paused, may be tried again, or the link has gone.
     pub async fn room(&self, way: &AwayLink) {
+        self.path_settled(way.to.context, way.to.handle).await;
         self.pause_over(way.to).await;
         self.link_pause_over(&way.link.hold, way.to.context).await;
         way.link.lane(way.to.handle.stream()).wait_for_room().await;
@@ -180,11 +200,11 @@ impl Context {
         reply: Option<Handle>,
         class: Class,
     ) -> Result<(), PostError> {
-        let AwayLink { link, to } = way;
-        let lane = link.lane(to.handle.stream());
+        let to = way.to;
         let tag = 0_u64.to_le_bytes();
-        let header = way.header(0, reply);
-        lane.append((to.context, to.handle), &header, &[&tag, body], class)
+        let mut header = Header::to(to.handle);
+        header.reply = reply;
+        self.emit(to.context, to.incarnation.meant(), header, Load::Parts(&[&tag, body]), class)
             .map_err(|error| self.not_posted(way, error))
     }
 

@@ -129,6 +129,20 @@ pub trait Authority: fmt::Debug + Send + Sync + 'static {
         Err(IdentityError("this authority renews no certificates".to_owned()))
     }
 
+    /// Signs another certificate for whichever context has this one, which may have expired up to seven days ago (protocol rule 25), and must
+    /// be for the same key as the request. Gives the context too.
+    ///
+    /// # Errors
+    /// [`IdentityError`] when that does not hold, or the context is revoked.
+    fn renew_expired(
+        &self,
+        certificate: &[u8],
+        request: &[u8],
+    ) -> Result<(ContextId, Vec<u8>), IdentityError> {
+        let _ = (certificate, request);
+        Err(IdentityError("this authority renews no certificates".to_owned()))
+    }
+
     /// Whether a one-time token admits this request, which `proof` proves to be of one who has the token. Gives the context that it is,
     /// if the same key has come before; else a new one is allocated, and [bound](Self::bind_token) before anything is issued.
     ///
@@ -231,6 +245,14 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
     /// Where others can dial this context; `None` when it accepts no links.
     fn endpoint(&self) -> Option<String>;
+
+    /// Where others can dial this context for a direct link, best first; a transport that accepts no links begins to for that. `seen_from`
+    /// has the remotes of the links that stand, as [`Link::remote`] says them, which tell by which networks this context is reached.
+    /// Empty when nobody can.
+    fn places(&self, seen_from: Vec<String>) -> BoxFuture<'_, Vec<String>> {
+        drop(seen_from);
+        Box::pin(std::future::ready(self.endpoint().into_iter().collect()))
+    }
 
     /// What a new process needs to enrol with this context; `None` when the transport cannot carry other processes.
     fn invitation(&self) -> Option<Invitation>;

@@ -6,21 +6,29 @@ use std::{
     task::{self, Poll},
 };
 
-use actogen_core::{Address, Dead, Handle, wire::Kind};
+use actogen_core::{
+    Address, ContextId, Dead, Handle,
+    wire::{Header, Kind},
+};
 
 use crate::{
     call::Call,
     context::Context,
+    direct::Load,
     envelope::Outcome,
+    lane::Class,
     mailbox::{StopReason, Watcher},
     send::PostError,
     way::Way,
 };
 
+/// Stands behind a request to watch that may have been made before.
+pub(crate) const AGAIN: u8 = 1;
+
 impl Context {
     /// Watches a mailbox: the notice says why it ended, or that its context was lost. `serves` as in [`Self::begin_call`].
     pub fn watch(&self, target: Address, serves: Option<Handle>) -> Watch {
-        let call = match self.begin_call(target, serves) {
+        let call = match self.begin_wait(target, serves, Some(target.handle)) {
             Ok(call) => call,
             Err(dead) => return Watch { call: Err(Some(dead)), target },
         };
@@ -37,6 +45,26 @@ impl Context {
             Err(dead) => return Watch { call: Err(Some(dead)), target },
         }
         Watch { call: Ok(call), target }
+    }
+
+    /// Asks the watches on a context again, under the same handles: a notice may have been lost with a way to it.
+    pub(crate) fn ask_again(&self, context: ContextId) {
+        let pending = self.0.pending.lock();
+        let watches = pending.watches(context, |waiter| waiter.watches.is_some());
+        let asked = watches.into_iter().filter_map(|reply| {
+            let watched = pending.get(reply).and_then(|waiter| waiter.watches)?;
+            Some((reply, watched))
+        });
+        let asked: Vec<_> = asked.collect();
+        drop(pending);
+        for (reply, watched) in asked {
+            let (tag, watched) = (0_u64.to_le_bytes(), watched.0.to_le_bytes());
+            let load = Load::Parts(&[&tag, &watched, &[AGAIN]]);
+            let header = Header::to(Handle::WATCH).reply_to(reply);
+            if self.emit(context, None, header, load, Class::Notice).is_err() {
+                self.0.counters.dropped_notices.add(1);
+            }
+        }
     }
 
     pub(crate) fn notify_watcher(&self, watcher: Watcher, reason: &StopReason) {

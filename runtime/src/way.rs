@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use actogen_core::{
-    Address, Dead, DeadReason, Handle, Handled,
+    Address, ContextId, Dead, DeadReason, Handle, Handled,
+    id::PathEpoch,
     limits::{MAX_HEADER, MAX_HOPS},
     policy::Policy,
     route::judge::{self, Verdict},
-    wire::{Destination, Header},
+    wire::{Destination, Header, TraceContext},
 };
 
 use crate::{
     context::Context,
+    direct::Lead,
     link::LinkState,
     mailbox::{Bound, Mailbox, StopReason},
 };
@@ -59,6 +61,12 @@ impl LocalMailbox {
 pub struct AwayLink {
     pub(crate) link: Arc<LinkState>,
     pub(crate) to: Address,
+    /// The generation of the routes under which it was found.
+    pub(crate) generation: u64,
+    /// Of the path that it belongs to.
+    pub(crate) epoch: PathEpoch,
+    /// Nothing leaves by it before its path has changed.
+    pub(crate) waits: bool,
 }
 
 /// A way as it was found, for the next message to the same address.
@@ -79,11 +87,18 @@ impl KnownWay {
 
 impl AwayLink {
     /// The header of a message that goes this way.
-    pub(crate) fn header(&self, codec: u8, reply: Option<Handle>) -> Header {
-        let Self { link, to } = self;
+    pub(crate) fn header(
+        &self,
+        codec: u8,
+        reply: Option<Handle>,
+        trace: Option<&TraceContext>,
+    ) -> Header {
+        let Self { link, to, epoch, .. } = self;
         let mut header = Header::to(to.handle);
         header.reply = reply;
         header.codec = codec;
+        header.trace = trace.copied();
+        header.epoch = *epoch;
         if link.peer != to.context {
             header.destination =
                 Some(Destination { context: to.context, incarnation: to.incarnation.meant() });
@@ -94,7 +109,7 @@ impl AwayLink {
     /// What the frame of a one-way message begins with: header and tag.
     pub(crate) fn head(&self, tag: u64, codec: u8) -> Vec<u8> {
         let mut head = vec![0; MAX_HEADER];
-        let len = self.header(codec, None).encode(&mut head);
+        let len = self.header(codec, None, None).encode(&mut head);
         head.truncate(len);
         head.extend(tag.to_le_bytes());
         head
@@ -132,28 +147,39 @@ impl Context {
         if !self.is_running() && to.context != self.id() {
             return Err(self.dead(DeadReason::Shutdown, format!("{} is shutting down", self.id())));
         }
+        let generation = self.routes().generation();
+        let away = |link: Arc<LinkState>, epoch, waits| {
+            self.is_life_at(&link, to)?;
+            Ok(Way::Away(AwayLink { link, to, generation, epoch, waits }))
+        };
+        let epoch = match self.lead(to.context, to.handle) {
+            Lead::Tree(epoch) => epoch,
+            Lead::Direct(link, epoch) => return away(link, epoch, false),
+            Lead::Waits(link) => return away(link, PathEpoch::FIRST, true),
+            Lead::Gone => return Err(self.link_went(to.context)),
+        };
         match self.routes().judge(None, to.context, to.incarnation.meant(), MAX_HOPS) {
             Verdict::Dead(dead) => Err(dead),
             Verdict::Deliver => {
                 self.local(to.handle).map(|bound| Way::Here(LocalMailbox { bound }))
             }
             Verdict::Forward(id) => {
-                let Some(link) = self.routes().link_to(to.context, id) else {
-                    return Err(self.dead(
-                        DeadReason::RouteLost,
-                        format!("the link to {} went this moment", to.context),
-                    ));
-                };
-                if link.peer == to.context
-                    && let Some(meant) = to.incarnation.meant()
-                    && let Some(dead) =
-                        judge::other_life(self.id(), to.context, meant, link.incarnation)
-                {
-                    return Err(dead);
-                }
-                Ok(Way::Away(AwayLink { link, to }))
+                let link = self.routes().link_to(to.context, id);
+                away(link.ok_or_else(|| self.link_went(to.context))?, epoch, false)
             }
         }
+    }
+
+    /// Whether the life that an address means is the one at the other end of a link, if that leads straight there.
+    fn is_life_at(&self, link: &LinkState, to: Address) -> Result<(), Dead> {
+        let meant = to.incarnation.meant().filter(|_| link.peer == to.context);
+        let other = meant
+            .and_then(|meant| judge::other_life(self.id(), to.context, meant, link.incarnation));
+        other.map_or(Ok(()), Err)
+    }
+
+    fn link_went(&self, to: ContextId) -> Dead {
+        self.dead(DeadReason::RouteLost, format!("the link to {to} went this moment"))
     }
 
     fn local(&self, handle: Handle) -> Result<Arc<Bound>, Dead> {

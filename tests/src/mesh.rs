@@ -16,7 +16,10 @@ use std::{
 use actogen::{
     Context, ContextId, Limits, Phase, Placement,
     names::{ContextNames, Holder},
-    transport::{Authority, BoxFuture, DialError, Identity, Incoming, Invitation, Link, Transport},
+    transport::{
+        Authority, BoxFuture, Connection, DialError, Identity, Incoming, Invitation, Link,
+        Transport,
+    },
 };
 use parking_lot::Mutex;
 
@@ -115,7 +118,11 @@ pub struct Mesh<F> {
     taps: Arc<Mutex<BTreeMap<ContextId, Arc<dyn Transport>>>>,
     contexts: RefCell<Vec<Context>>,
     mutable: Cell<bool>,
+    dialled: Arc<Dialled>,
 }
+
+/// The connection that each context has dialled last to each other.
+type Dialled = Mutex<BTreeMap<(ContextId, ContextId), Arc<dyn Connection>>>;
 
 impl<F: Fabric> Mesh<F> {
     fn new() -> Self {
@@ -124,6 +131,7 @@ impl<F: Fabric> Mesh<F> {
             taps: Arc::default(),
             contexts: RefCell::default(),
             mutable: Cell::new(false),
+            dialled: Arc::default(),
         }
     }
 
@@ -262,12 +270,13 @@ impl<F: Fabric> Mesh<F> {
     /// The settings of a context of this mesh, without a place in the tree.
     pub fn builder(&self, id: ContextId) -> Builder {
         let (fabric, taps, mutable) = (self.fabric.clone(), self.taps.clone(), self.mutable.get());
+        let dialled = self.dialled.clone();
         Context::builder().limits(limits()).placement(F::PLACEMENT).transport(move |limits| {
             let opening = fabric.open(id, &limits, mutable);
             Box::pin(async move {
                 let transport = opening.await?;
                 taps.lock().insert(id, transport.clone());
-                Ok(Tapped(transport))
+                Ok(Tapped(transport, dialled))
             })
         })
     }
@@ -277,6 +286,13 @@ impl<F: Fabric> Mesh<F> {
         let transport = self.taps.lock().get(&context.id()).cloned();
         if let Some(transport) = transport {
             soon("a transport closes", transport.close()).await;
+        }
+    }
+
+    /// Cuts the connection that one context has dialled last to another.
+    pub fn cut_dialled(&self, from: ContextId, to: ContextId) {
+        if let Some(connection) = self.dialled.lock().remove(&(from, to)) {
+            connection.close("it was cut");
         }
     }
 
@@ -304,7 +320,7 @@ impl<F: Fabric> Mesh<F> {
 
 /// A transport that the mesh keeps a hand on.
 #[derive(Debug)]
-struct Tapped(Arc<dyn Transport>);
+struct Tapped(Arc<dyn Transport>, Arc<Dialled>);
 
 impl Transport for Tapped {
     fn identity(&self) -> Arc<dyn Identity> {
@@ -324,7 +340,12 @@ impl Transport for Tapped {
         endpoint: String,
         expect: Option<ContextId>,
     ) -> BoxFuture<'_, Result<Link, DialError>> {
-        self.0.dial(endpoint, expect)
+        Box::pin(async move {
+            let link = self.0.dial(endpoint, expect).await?;
+            let ends = (self.0.identity().context(), link.peer);
+            self.1.lock().insert(ends, link.connection.clone());
+            Ok(link)
+        })
     }
 
     fn accept(&self) -> BoxFuture<'_, Option<Incoming>> {

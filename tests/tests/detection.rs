@@ -45,8 +45,13 @@ struct Note(PathBuf, Remote<Worker>);
 #[remote(name = "detection.Hold", reply = "(u64, u64)")]
 struct Hold(Remote<Worker>);
 
+/// As [`Hold`], by a direct link to the worker's context.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "detection.HoldDirect", reply = "(u64, u64)")]
+struct HoldDirect(Remote<Worker>);
+
 #[derive(RemoteActor)]
-#[remote(name = "detection.worker", messages(Never, Waiting, AskChild, Note, Hold), spawn = custom)]
+#[remote(name = "detection.worker", messages(Never, Waiting, AskChild, Note, Hold, HoldDirect), spawn = custom)]
 struct Worker {
     context: Context,
     children: Rc<RefCell<Vec<Child>>>,
@@ -108,6 +113,19 @@ impl Handler<Hold> for Worker {
     type Result = ResponseFuture<(u64, u64)>;
     fn handle(&mut self, Hold(worker): Hold, _: &mut Self::Context) -> Self::Result {
         Box::pin(hold(self.context.clone(), worker))
+    }
+}
+
+impl Handler<HoldDirect> for Worker {
+    type Result = ResponseFuture<(u64, u64)>;
+    fn handle(&mut self, HoldDirect(worker): HoldDirect, _: &mut Self::Context) -> Self::Result {
+        let context = self.context.clone();
+        Box::pin(async move {
+            context.connect(worker.address()).await.unwrap();
+            let learned = hold(context.clone(), worker.clone()).await;
+            until("the link is known to be gone", || !context.is_linked(worker.context_id())).await;
+            learned
+        })
     }
 }
 
@@ -173,11 +191,18 @@ struct Learned {
     parent: Vec<u64>,
     holder: Vec<u64>,
     child: Vec<u64>,
+    linked: Vec<u64>,
 }
 
 impl Learned {
     /// One death: of a process that the root has launched, which has a child of its own, and at which another process holds a watch and a request.
-    async fn of_one_death(&mut self, root: &Context, holder: &Remote<Worker>) {
+    /// A third does so by a direct link.
+    async fn of_one_death(
+        &mut self,
+        root: &Context,
+        holder: &Remote<Worker>,
+        linked: &Remote<Worker>,
+    ) {
         let victim = root.launch(Launch::local()).await.unwrap();
         let worker = victim.spawn::<Worker>(()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -185,11 +210,14 @@ impl Learned {
         let asked = worker.send(AskChild(note.clone(), worker.clone()));
         let child = soon("a grandchild", asked).await.unwrap();
         let held = tokio::task::spawn_local(holder.send(Hold(worker.clone())));
+        let beside = tokio::task::spawn_local(linked.send(HoldDirect(worker.clone())));
         let own = tokio::task::spawn_local(hold(root.clone(), worker.clone()));
-        all_wait(&worker, 3).await;
+        all_wait(&worker, 4).await;
         let begun = now();
         signal(victim.pid(), Signal::KILL);
-        let (own, held) = tokio::join!(own, held);
+        let (own, held, beside) = tokio::join!(own, held, beside);
+        let beside = beside.unwrap().unwrap();
+        self.linked.push(beside.0.max(beside.1) - begun);
         let (own, held) = (own.unwrap(), held.unwrap().unwrap());
         until("the child of a killed process ends", || has_ended(child)).await;
         assert!(
@@ -203,20 +231,25 @@ impl Learned {
     }
 }
 
-/// A hundred times: the parent, another process, and the child of a launched process know within 100 ms that it was killed, by a watch and by a
+/// A hundred times: the parent, another process, one with a direct link, and the child of a launched process know within 100 ms that it was killed, by a watch and by a
 /// request that waited.
 #[test]
 fn r12_the_death_of_a_launched_process_is_known_to_all_within_100_ms() {
     with_root(async |root| {
         let home = root.launch(Launch::local()).await.unwrap();
         let holder = home.spawn::<Worker>(()).await.unwrap();
+        let beside = root.launch(Launch::local()).await.unwrap();
+        let linked = beside.spawn::<Worker>(()).await.unwrap();
         let mut learned = Learned::default();
         for _ in 0..100 {
-            learned.of_one_death(root, &holder).await;
+            learned.of_one_death(root, &holder, &linked).await;
         }
-        for (who, times) in
-            [("parent", learned.parent), ("holder", learned.holder), ("child", learned.child)]
-        {
+        for (who, times) in [
+            ("parent", learned.parent),
+            ("holder", learned.holder),
+            ("child", learned.child),
+            ("holder of a direct link", learned.linked),
+        ] {
             let mut times = times;
             let (median, worst) = spread(&mut times);
             println!("{who}: median {median:.1} ms, worst {worst:.1} ms");

@@ -2,13 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use actogen::{
-    Mesh,
+    ContextId, Mesh,
     prelude::*,
-    quic::{EnrolError, JoinToken},
-    transport::DialError,
+    quic::{
+        Clock, EnrolError, JoinKey, JoinToken, MachineClock, MeshAuthority, NodeIdentity,
+        QuicOptions, QuicTransport,
+    },
+    transport::{Authority, DialError},
 };
 use actogen_tests::{
     actors::{Desk, Echo},
@@ -99,6 +109,68 @@ fn r23_a_replayed_token_is_not_accepted() {
         assert_ne!(second.id(), first.id());
         second.shutdown().await;
         root.shutdown().await;
+        Ok(())
+    });
+}
+
+/// The machine's clocks, and how long it has been suspended beside that, in seconds.
+#[derive(Clone, Debug, Default)]
+struct Suspended(Arc<AtomicU64>);
+
+impl Clock for Suspended {
+    fn wall(&self) -> Duration {
+        MachineClock.wall() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+
+    fn steady(&self) -> Duration {
+        MachineClock.steady() + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A context whose certificate expired while it was asleep links below another as if nothing had been, through that one's door; one that
+/// was revoked meanwhile does not.
+#[test]
+fn a_context_that_was_asleep_past_its_expiry_comes_back() {
+    run(async {
+        let folder = tempfile::tempdir()?;
+        let clock = Suspended::default();
+        MeshAuthority::generate("joins.test")?.save(folder.path())?;
+        let load = || MeshAuthority::load(folder.path());
+        let authority = load()?.with_clock(Arc::new(clock.clone()));
+        let node = |id: u64| -> actogen::Result<NodeIdentity> {
+            authority.reserve(authority.reserved().0, id + 1)?;
+            let key = JoinKey::generate();
+            let certificate = authority.issue(ContextId(id), &key.request())?;
+            let clock = Arc::new(clock.clone());
+            let roots = authority.roots();
+            Ok(NodeIdentity::from_enrolment_by(clock, key, &certificate, &roots)?)
+        };
+        let start = |identity: NodeIdentity, parent: &Context| {
+            let (endpoint, parent) = (parent.endpoint().unwrap(), parent.id());
+            let transport = |limits: actogen::Limits| -> actogen::transport::BoxFuture<'static, _> {
+                Box::pin(async move {
+                    let options = QuicOptions::listen("127.0.0.1:0").with_limits(&limits);
+                    QuicTransport::bind(identity.into(), options).map_err(|e| e.to_string())
+                })
+            };
+            Context::builder().transport(transport).connect_to(endpoint, parent).start()
+        };
+        let (awake, sleeper, revoked) = (node(1)?, node(2)?, node(3)?);
+        let mesh = Mesh::of_authority(load()?.with_clock(Arc::new(clock.clone())));
+        let root = root_of(mesh).await?;
+        clock.0.store(3 * 24 * 3600, Ordering::Relaxed);
+        authority.revoke(ContextId(3))?;
+        // The one who opens the door for the others was asleep as well.
+        let awake = start(awake, &root).await?;
+        let sleeper = start(sleeper, &awake).await?;
+        until("the root knows it", || root.place_of(sleeper.id()).is_some()).await;
+        let desk = sleeper.start(Desk::default());
+        echoes(&root, &desk).await;
+        let error = start(revoked, &awake).await.unwrap_err().to_string();
+        assert!(error.contains("context 3 has been revoked"), "{error}");
+        for context in [&sleeper, &awake, &root] {
+            context.shutdown().await;
+        }
         Ok(())
     });
 }

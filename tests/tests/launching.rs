@@ -4,9 +4,13 @@
 
 mod support;
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use actogen::{Carrier, HostKeys, Launch, LaunchError, Reached, gather, prelude::*};
+use actogen::{
+    Carrier, HostKeys, Launch, LaunchError, Mesh, Reached, gather,
+    prelude::*,
+    quic::{Clock, MachineClock, MeshAuthority},
+};
 use support::{Container, Sleeper, Sshd, Stub, User, is_there, patient, skip};
 
 actogen::test_child!();
@@ -16,6 +20,43 @@ actogen::test_child!();
 fn who_am_i() -> (u32, Option<String>, Option<String>) {
     let variable = |name| std::env::var(name).ok();
     (rustix::process::getuid().as_raw(), variable("ACTOGEN_RUN"), variable("LAUNCH_TEST"))
+}
+
+/// The clock of a machine on which it is next year.
+#[derive(Debug)]
+struct NextYear;
+
+impl Clock for NextYear {
+    fn wall(&self) -> Duration {
+        MachineClock.wall() + Duration::from_secs(365 * 24 * 3600)
+    }
+
+    fn steady(&self) -> Duration {
+        MachineClock.steady()
+    }
+}
+
+/// Launches a context below this one; gives its process's answer.
+#[actogen::function]
+async fn ask_below(cx: Context) -> actogen::Result<u32> {
+    let below = cx.launch(Launch::local()).await?;
+    Ok(below.call::<who_am_i>(()).await?.0)
+}
+
+/// For its children the root's clock is a year fast, and for the root theirs a year slow: they are launched, over UDP and through pipes, and
+/// launch others.
+#[actogen::test]
+async fn machines_whose_clocks_are_a_year_apart_are_launched(_: Context) -> actogen::Result<()> {
+    let authority = MeshAuthority::generate("times.test")?.with_clock(Arc::new(NextYear));
+    let mesh = Mesh::of_authority(authority);
+    let root = Context::builder().mesh(mesh).listen("127.0.0.1:0").start().await?;
+    for carrier in [Carrier::Udp, Carrier::Pipe] {
+        let child = root.launch(Launch::local().carrier(carrier)).await?;
+        let uid = rustix::process::getuid().as_raw();
+        assert_eq!(child.call::<ask_below>(()).await?, uid);
+    }
+    root.shutdown().await;
+    Ok(())
 }
 
 /// Waits until a context has gone.

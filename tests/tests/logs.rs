@@ -110,6 +110,43 @@ async fn m17_lines_and_events_of_child_and_grandchild_arrive_in_order(
     Ok(())
 }
 
+/// Asks a child of this context's to complain, and complains itself.
+#[actogen::function(name = "logs.complain")]
+async fn complain(cx: Context, below: Option<actogen::Place>) -> actogen::Result<()> {
+    if let Some(place) = below {
+        cx.call_in::<complain>(place, None).await?;
+    }
+    tracing::warn!(target: "app::complaint", "it is late");
+    Ok(())
+}
+
+/// What happens for one request bears its trace in every context, each in a span of its own, and what happens for none bears none.
+#[actogen::test]
+async fn m17_events_of_one_request_bear_one_trace(cx: Context) -> actogen::Result<()> {
+    show_nothing();
+    let mut logs = cx.logs();
+    let child = cx.launch(Launch::local()).await?;
+    let below = child.call::<grow>(()).await?;
+    let span = actogen::trace::new_root(&cx);
+    for trace in [Some(span), None] {
+        let call = async { child.call::<complain>(Some(below)).await };
+        actogen::trace::scope(trace, call).await?;
+        let mut seen = BTreeMap::new();
+        while seen.len() < 2 {
+            let record = next(&mut logs).await;
+            if record.text == "it is late" {
+                seen.insert(record.context.unwrap(), record.trace);
+            }
+        }
+        assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [child.id(), below.context]);
+        let of_trace = seen.values().map(|seen| seen.map(|seen| seen.trace_id));
+        assert!(of_trace.eq([trace.map(|trace| trace.trace_id); 2]), "{seen:?}");
+        let spans: Vec<_> = seen.values().flatten().map(|seen| seen.span_id).collect();
+        assert!(spans.is_empty() || spans[0] != spans[1], "{seen:?}");
+    }
+    Ok(())
+}
+
 /// What a process says before it is a context comes as well, with how it was launched.
 #[actogen::test]
 async fn m17_the_earliest_lines_are_not_lost(cx: Context) -> actogen::Result<()> {

@@ -6,7 +6,6 @@ use actogen_core::id::ContextId;
 use actogen_runtime::transport::{BoxFuture, DialError, Link};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use quinn::{ConnectError, ConnectionError};
-use rustls::pki_types::UnixTime;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::{
@@ -113,7 +112,7 @@ impl Dial<'_> {
         let peer = peer_certificate(&connection)
             .ok_or_else(|| "the peer showed no certificate".to_owned())
             .and_then(|certificate| {
-                let judged = identity.judge().judge(&certificate, expect, UnixTime::now());
+                let judged = identity.judge().judge(&certificate, expect);
                 judged.map_err(|refusal| refusal.to_string())
             });
         let peer = match peer {

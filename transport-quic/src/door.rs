@@ -20,7 +20,7 @@ use std::{
 
 use actogen_runtime::transport::Incoming;
 use quinn::{ConnectionError, VarInt, crypto::rustls::HandshakeData};
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::CertificateDer;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, timeout_at},
@@ -277,7 +277,7 @@ impl Door {
             return Err(NotLetIn(Reason::Identity, why).close(CloseCode::IDENTITY, &connection));
         };
         // TLS has judged it already; here it only says who the peer is.
-        let peer = match self.identity.judge().judge(&certificate, None, UnixTime::now()) {
+        let peer = match self.identity.judge().judge(&certificate, None) {
             Ok(peer) => peer,
             Err(refusal) => {
                 let refused = NotLetIn(Reason::Identity, refusal.to_string());

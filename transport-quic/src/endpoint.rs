@@ -9,7 +9,10 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -31,6 +34,7 @@ use crate::{
     dial::Dial,
     door::{Door, Refused},
     identity::NodeIdentity,
+    returning,
     settings::{QuicOptions, Settings},
     socket::{Adapter, OnHandle, bind_udp},
     tls::{self, Verdict},
@@ -92,6 +96,8 @@ pub struct QuicTransport {
     /// The way to the parent through a tunnel.
     uplink: Option<(quinn::Endpoint, Arc<Settings>)>,
     closed: watch::Sender<bool>,
+    /// Whether anybody is let in.
+    is_open: AtomicBool,
 }
 
 impl QuicTransport {
@@ -142,7 +148,18 @@ impl QuicTransport {
             listens.then(|| options.advertise.or_else(|| local_endpoint.clone())).flatten();
         let incoming = Mutex::new(incoming);
         let inside = sender;
-        Ok(Self { handle, door, local_endpoint, advertised, incoming, inside, uplink, closed })
+        let is_open = AtomicBool::new(listens);
+        Ok(Self {
+            is_open,
+            handle,
+            door,
+            local_endpoint,
+            advertised,
+            incoming,
+            inside,
+            uplink,
+            closed,
+        })
     }
 
     /// How many newcomers were not let in so far.
@@ -158,6 +175,23 @@ impl QuicTransport {
     /// Handshakes and enrolments of newcomers that are under way.
     pub fn handshakes(&self) -> usize {
         self.door.under_way()
+    }
+
+    /// Where others can dial: as the settings say, or at this machine's addresses on the networks by which links come and go.
+    fn local_places(&self, seen_from: &[String]) -> Vec<String> {
+        let mut places: Vec<String> = self.advertised.iter().cloned().collect();
+        let bound = self.door.socket.local_addr().ok();
+        if let Some(bound) = bound {
+            if !bound.ip().is_unspecified() {
+                places.push(bound.to_string());
+            } else {
+                let ways = seen_from.iter().filter_map(|remote| local_ip_towards(remote));
+                places.extend(ways.map(|ip| SocketAddr::new(ip, bound.port()).to_string()));
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        places.retain(|place| seen.insert(place.clone()));
+        places
     }
 
     /// Runs on the transport's own runtime, whoever waits for it: timers and sockets belong there.
@@ -176,6 +210,17 @@ impl Transport for QuicTransport {
 
     fn endpoint(&self) -> Option<String> {
         self.advertised.clone()
+    }
+
+    fn places(&self, seen_from: Vec<String>) -> BoxFuture<'_, Vec<String>> {
+        let places = self.local_places(&seen_from);
+        // Whoever has been told where, finds the door open.
+        if !places.is_empty() && !self.is_open.swap(true, Ordering::AcqRel) {
+            self.door.socket.set_server_config(Some(self.door.server.clone()));
+            let standing = self.door.clone().stand(self.door.socket.clone(), self.inside.clone());
+            self.handle.spawn(standing);
+        }
+        Box::pin(std::future::ready(places))
     }
 
     fn invitation(&self) -> Option<Invitation> {
@@ -201,7 +246,9 @@ impl Transport for QuicTransport {
                 None => (socket, settings),
             };
             let time = door.handshake_time;
-            Dial { socket, settings, endpoint, time }.link(identity, expect).await
+            let dial = Dial { socket, settings, endpoint, time };
+            returning::renew_if_expired(&dial, identity, expect).await?;
+            dial.link(identity, expect).await
         });
         Box::pin(async move { dialled.await.unwrap_or(Err(DialError::Closed)) })
     }
@@ -332,6 +379,19 @@ fn listening_address(listen: &str) -> Result<SocketAddr, BindError> {
     let wrong = |why: String| BindError::Address { listen: listen.to_owned(), why };
     let mut addresses = listen.to_socket_addrs().map_err(|error| wrong(error.to_string()))?;
     addresses.next().ok_or_else(|| wrong("the name has no address".to_owned()))
+}
+
+/// The address that this machine has on the way to a peer; `None` if that is no address of a network, such as a pipe's. Nothing is sent.
+fn local_ip_towards(remote: &str) -> Option<IpAddr> {
+    let remote: SocketAddr = remote.parse().ok()?;
+    let ip = remote.ip().to_canonical();
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = std::net::UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((ip, remote.port())).ok()?;
+    socket.local_addr().ok().map(|local| local.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 /// Where other processes of this machine reach a socket: one that is bound to every address is also on the loopback.

@@ -8,9 +8,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use actogen_core::id::ContextId;
-use actogen_runtime::transport::{DialError, Enrolment};
+use actogen_runtime::transport::{DialError, Enrolment, IdentityError};
 use bytes::Bytes;
 use quinn::{ConnectionError, ReadError, ReadToEndError, RecvStream, SendStream, VarInt};
+use rustls::pki_types::CertificateDer;
 use tokio::{
     sync::oneshot,
     time::{Instant, timeout, timeout_at},
@@ -18,8 +19,9 @@ use tokio::{
 
 use crate::{
     dial::Dial,
+    door::peer_certificate,
     endpoint::{self, BindError},
-    identity::{Judge, MeshName, MeshNameError, Roots},
+    identity::{JoinKey, Judge, MeshName, MeshNameError, NodeIdentity, Roots, When},
     link::{CloseCode, describe},
     settings::{QuicOptions, Settings},
     tls::{self, Verdict},
@@ -67,10 +69,43 @@ impl From<MeshNameError> for EnrolError {
     }
 }
 
+/// What an enrolment has brought.
+pub struct Enrolled {
+    /// The answer of whoever opened the door.
+    pub answer: Bytes,
+    roots: Roots,
+    parent: CertificateDer<'static>,
+}
+
+impl std::fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Enrolled").field("answer", &self.answer.len()).finish_non_exhaustive()
+    }
+}
+
+impl Enrolled {
+    /// The identity that the answer holds, with the key that the request was made for.
+    ///
+    /// Its certificate says what time it is in the mesh, so only now can it be said whether the parent's is in force.
+    ///
+    /// # Errors
+    /// [`IdentityError`] as of [`NodeIdentity::from_enrolment`], and when the parent's certificate was not in force.
+    pub fn identity(
+        &self,
+        key: JoinKey,
+        certificate: &[u8],
+    ) -> Result<NodeIdentity, IdentityError> {
+        let identity = NodeIdentity::from_enrolment(key, certificate, &self.roots.to_bytes())?;
+        identity.judge().judge(&self.parent, None)?;
+        Ok(identity)
+    }
+}
+
 /// Asks `parent`, who must answer at `endpoint`, for an identity: sends `request` and returns the answer.
 ///
 /// `roots` and `mesh` are those of the [invitation](actogen_runtime::transport::Invitation): the parent must show a certificate
-/// that these roots issued for its id in that mesh. Opens a socket of its own and closes it again. Call it inside a tokio runtime with time
+/// that these roots issued for its id in that mesh. Whether that is in force is not known before the answer says what time it is
+/// ([`Enrolled::identity`]); whoever has a parent's old key could refuse, and no more. Opens a socket of its own and closes it again. Call it inside a tokio runtime with time
 /// and I/O.
 ///
 /// # Errors
@@ -82,7 +117,7 @@ pub async fn enrol(
     mesh: &str,
     parent: ContextId,
     request: Bytes,
-) -> Result<Bytes, EnrolError> {
+) -> Result<Enrolled, EnrolError> {
     if request.len() > MAX_REQUEST {
         return Err(EnrolError::TooLong { is: request.len() });
     }
@@ -99,8 +134,7 @@ pub async fn enrol(
     };
     let result = dial
         .first(|address, deadline| {
-            // No clock of the mesh is known yet; certificates are dated back, so a newcomer's clock may be slow by an hour.
-            let judge = Judge::new(mesh.clone(), &roots, Duration::ZERO);
+            let judge = Judge::new(mesh.clone(), &roots, When::Ever, Duration::ZERO);
             Box::pin(exchange(&dial, judge, parent, request.clone(), address, deadline))
         })
         .await;
@@ -110,20 +144,26 @@ pub async fn enrol(
     // none ends soon, and its socket with it.
     let farewell = async move { drop(timeout(endpoint::CLOSING_TIME, socket.wait_idle()).await) };
     match result? {
-        // A socket that is somebody else's is used for the link next: two connections would take each other's datagrams.
-        Ok(answer) if client.socket.is_some() => {
-            farewell.await;
-            Ok(answer)
-        }
-        Ok(answer) => {
-            tokio::spawn(farewell);
-            Ok(answer)
+        Ok(Answered { answer, by }) => {
+            // A socket that is somebody else's is used for the link next: two connections would take each other's datagrams.
+            if client.socket.is_some() {
+                farewell.await;
+            } else {
+                tokio::spawn(farewell);
+            }
+            Ok(Enrolled { answer, roots, parent: by })
         }
         Err(refusal) => {
             farewell.await;
             Err(EnrolError::Refused(refusal))
         }
     }
+}
+
+/// An answer, and the certificate of who has given it.
+pub(crate) struct Answered {
+    pub(crate) answer: Bytes,
+    by: CertificateDer<'static>,
 }
 
 /// The inner result is the answer or the refusal.
@@ -134,7 +174,7 @@ async fn exchange(
     request: Bytes,
     address: SocketAddr,
     deadline: Instant,
-) -> Result<Result<Bytes, String>, DialError> {
+) -> Result<Result<Answered, String>, DialError> {
     let verdict = Verdict::default();
     let config = dial.settings.client(tls::joining(judge, parent, verdict.clone()));
     talk(dial, config, &verdict, request, address, deadline).await
@@ -148,15 +188,16 @@ pub(crate) async fn talk(
     request: Bytes,
     address: SocketAddr,
     deadline: Instant,
-) -> Result<Result<Bytes, String>, DialError> {
+) -> Result<Result<Answered, String>, DialError> {
     let connection = dial.connect(config, verdict, address, deadline).await?;
+    let by = peer_certificate(&connection).ok_or(DialError::Closed)?;
     let talk = async {
         let (mut sender, mut receiver) = connection.open_bi().await?;
         // A failed write is the connection's end or a refusal, and both are found by the read.
         let _ = sender.write_chunk(request).await;
         let _ = sender.finish();
         match receiver.read_to_end(MAX_ANSWER).await {
-            Ok(answer) => Ok(Ok(Bytes::from(answer))),
+            Ok(answer) => Ok(Ok(Answered { answer: answer.into(), by })),
             Err(ReadToEndError::Read(ReadError::ConnectionLost(error))) => Err(error),
             Err(error) => Ok(Err(format!("the answer cannot be read: {error}"))),
         }

@@ -22,7 +22,7 @@ use crate::{
     dial::Dial,
     endpoint,
     enrol::{self, EnrolError},
-    identity::{JoinKey, JoinToken, Judge, NodeIdentity, Refusal, Roots},
+    identity::{JoinKey, JoinToken, Judge, NodeIdentity, Refusal, Roots, When},
     settings::{QuicOptions, Settings},
     tls::{self, Verdict},
 };
@@ -41,7 +41,8 @@ pub struct Joined {
 /// Shows a token to the context at `endpoint`, and becomes a context of its mesh. The key is made here and stays.
 ///
 /// # Errors
-/// [`EnrolError`]; nothing has been sent unless the other has proved to be of the token's mesh.
+/// [`EnrolError`]; nothing has been sent unless the other has proved to be of the token's mesh. That its certificate was in force shows when
+/// the answer has said what time it is; whoever has a lost one could refuse, and no more.
 pub async fn join(
     options: QuicOptions,
     endpoint: &str,
@@ -76,11 +77,16 @@ pub async fn join(
         .await;
     socket.close(VarInt::from_u32(0), b"");
     let _ = timeout(endpoint::CLOSING_TIME, socket.wait_idle()).await;
-    let (answer, Seen { roots, parent }) = answered?;
-    let answer = answer.map_err(EnrolError::Refused)?;
+    let (answer, Seen { roots, certificate, parent }) = answered?;
+    let answer = answer.map_err(EnrolError::Refused)?.answer;
     let unreadable = || EnrolError::Refused("the answer cannot be read".to_owned());
     let admission = Admission::decode(&answer).ok_or_else(unreadable)?;
     let identity = NodeIdentity::from_enrolment(key, &admission.certificate, &roots.to_bytes())
+        .and_then(|identity| {
+            // Only now is it known what time it is.
+            identity.judge().judge(&certificate, Some(parent))?;
+            Ok(identity)
+        })
         .map_err(|IdentityError(why)| EnrolError::Refused(why))?;
     Ok(Joined { identity, incarnation: admission.incarnation, parent })
 }
@@ -89,6 +95,7 @@ pub async fn join(
 #[derive(Clone)]
 struct Seen {
     roots: Roots,
+    certificate: CertificateDer<'static>,
     parent: ContextId,
 }
 
@@ -110,7 +117,6 @@ impl Pinned {
         &self,
         certificate: &CertificateDer<'_>,
         behind: &[CertificateDer<'_>],
-        now: UnixTime,
     ) -> Result<Seen, Refusal> {
         let is_pinned = |one: &&CertificateDer<'_>| {
             blake3::hash(one) == blake3::Hash::from_bytes(*self.token.authority())
@@ -121,9 +127,10 @@ impl Pinned {
             .ok_or_else(|| Refusal::Authority { mesh: self.token.mesh().clone() })?;
         let roots = Roots::new(vec![root.clone().into_owned()])
             .map_err(|error| Refusal::Malformed(error.0))?;
-        let judge = Judge::new(self.token.mesh().clone(), &roots, std::time::Duration::ZERO);
-        let parent = judge.judge(certificate, None, now)?;
-        Ok(Seen { roots, parent })
+        let mesh = self.token.mesh().clone();
+        let judge = Judge::new(mesh, &roots, When::Ever, std::time::Duration::ZERO);
+        let parent = judge.judge(certificate, None)?;
+        Ok(Seen { roots, certificate: certificate.clone().into_owned(), parent })
     }
 }
 
@@ -134,9 +141,9 @@ impl ServerCertVerifier for Pinned {
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        now: UnixTime,
+        _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.judge(end_entity, intermediates, now) {
+        match self.judge(end_entity, intermediates) {
             Ok(seen) => {
                 // One verifier judges one handshake.
                 let _ = self.seen.set(seen);

@@ -21,7 +21,7 @@
 //!
 //! - It is the root: [`MeshAuthority::root_identity`].
 //! - It is new and was invited: [`enrol`] carries its request to its parent over a protocol of its own, which needs no certificate and
-//!   checks the parent's; [`NodeIdentity::from_enrolment`] puts the answer together.
+//!   checks the parent's; [`Enrolled::identity`] puts the answer together.
 //! - It was given a folder: [`MeshAuthority::issue_pem`] wrote it, [`NodeIdentity::from_pem`] reads it.
 //!
 //! # Example
@@ -67,7 +67,7 @@
 //! | `door` | which newcomers are let in, and what becomes of the others |
 //! | `dial` | from `HOST:PORT` to a link, or to an error that says what to do |
 //! | `link` | the ten streams of a link, and how a connection ends |
-//! | `enrol`, `invited` | the join protocol; joining with a token |
+//! | `enrol`, `invited`, `returning` | the join protocol; joining with a token; coming back with a certificate that has expired |
 
 mod dial;
 mod door;
@@ -76,6 +76,7 @@ mod enrol;
 mod identity;
 mod invited;
 mod link;
+mod returning;
 mod settings;
 mod socket;
 mod tls;
@@ -83,10 +84,10 @@ mod tunnel;
 
 pub use door::Refused;
 pub use endpoint::{BindError, QuicTransport};
-pub use enrol::{EnrolError, MAX_REQUEST, enrol};
+pub use enrol::{EnrolError, Enrolled, MAX_REQUEST, enrol};
 pub use identity::{
-    FolderError, JoinKey, JoinToken, LIFETIME, MeshAuthority, MeshName, MeshNameError,
-    NodeIdentity, PEM_LIFETIME, TokenError, TokenId,
+    Clock, FolderError, JoinKey, JoinToken, LIFETIME, MachineClock, MeshAuthority, MeshName,
+    MeshNameError, NodeIdentity, PEM_LIFETIME, TokenError, TokenId,
 };
 pub use invited::{Joined, join};
 pub use settings::{Mtu, QuicOptions};

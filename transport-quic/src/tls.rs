@@ -115,6 +115,15 @@ pub(crate) fn joining(judge: Judge, parent: ContextId, verdict: Verdict) -> Quic
     client(verifier, None, JOIN_ALPN)
 }
 
+/// As [`joining`], of a context that knows its mesh and what time it is there.
+pub(crate) fn returning(
+    identity: &NodeIdentity,
+    expect: Option<ContextId>,
+    verdict: Verdict,
+) -> QuicClientConfig {
+    client(PeerVerifier { judge: identity.judge().clone(), expect, verdict }, None, JOIN_ALPN)
+}
+
 /// As [`joining`], of a process that knows the authority by its fingerprint alone.
 pub(crate) fn joining_pinned(verifier: Arc<dyn ServerCertVerifier>) -> QuicClientConfig {
     client_by(verifier, None, JOIN_ALPN)
@@ -159,8 +168,9 @@ struct PeerVerifier {
 }
 
 impl PeerVerifier {
-    fn verify(&self, certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Error> {
-        match self.judge.judge(certificate, self.expect, now) {
+    /// TLS has a time of its own, which is the machine's: it does not count.
+    fn verify(&self, certificate: &CertificateDer<'_>) -> Result<(), Error> {
+        match self.judge.judge(certificate, self.expect) {
             Ok(_) => Ok(()),
             Err(refusal) => Err(self.verdict.record(refusal)),
         }
@@ -193,9 +203,9 @@ impl ServerCertVerifier for PeerVerifier {
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
-        now: UnixTime,
+        _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(end_entity, now).map(|()| ServerCertVerified::assertion())
+        self.verify(end_entity).map(|()| ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -235,9 +245,9 @@ impl ClientCertVerifier for PeerVerifier {
         &self,
         end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.verify(end_entity, now).map(|()| ClientCertVerified::assertion())
+        self.verify(end_entity).map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

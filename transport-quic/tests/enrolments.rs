@@ -27,7 +27,7 @@ async fn join(
 ) -> Result<Bytes, EnrolError> {
     let Invitation { endpoint, mesh, roots } = invitation;
     let joining = enrol(dial_only(), endpoint, roots, mesh, ContextId(parent), request.into());
-    soon("answer", joining).await
+    soon("answer", joining).await.map(|enrolled| enrolled.answer)
 }
 
 async fn next_enrolment(acceptor: &QuicTransport) -> Enrolment {

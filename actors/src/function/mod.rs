@@ -36,6 +36,7 @@ use crate::{
     blob::Blob,
     context::Context,
     message::{Body, Codec, Tag},
+    trace,
 };
 
 /// What others can call by its tag: a function, or a method of a service.
@@ -95,7 +96,11 @@ pub enum Run<T> {
 impl<T: Send + 'static> Run<T> {
     /// Runs a plain function on a thread that may block.
     pub fn blocking(function: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Self {
-        let task = tokio::task::spawn_blocking(move || caught::catch(function));
+        let span = trace::kept();
+        let task = tokio::task::spawn_blocking(move || {
+            let _scope = trace::enter(span.as_deref());
+            caught::catch(function)
+        });
         Self::Later(Box::pin(async move {
             match task.await {
                 Ok(outcome) => outcome,

@@ -18,7 +18,7 @@ use crate::{Inbound, RemoteActor, RemoteMessage, context::Context, intake::Intak
 
 /// What a context has to say.
 #[derive(Debug, RemoteMessage, Serialize, Deserialize)]
-#[remote(name = "actogen.Said", crate = crate)]
+#[remote(name = "actogen.Said", version = 2, crate = crate)]
 pub(super) struct Said {
     pub(super) records: Vec<LogRecord>,
     /// Records for which there was no room, behind these.

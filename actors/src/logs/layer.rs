@@ -1,6 +1,9 @@
 //! A child's tracing events become records.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    fmt::{self, Write},
+    sync::Arc,
+};
 
 use actogen_runtime::logs::{Level, LogRecord, Logs, Source};
 use tracing::{
@@ -10,10 +13,16 @@ use tracing::{
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{Format, Writer},
+    },
     layer::{Context, SubscriberExt},
     registry::LookupSpan,
     util::SubscriberInitExt,
 };
+
+use crate::trace;
 
 /// What is heard of where nobody has said anything else: at the root what goes wrong, and what other processes put out.
 const HERE: &str = "warn,actogen::output=info";
@@ -34,6 +43,7 @@ pub(crate) fn log_here() {
         .with_writer(std::io::stderr)
         // A standard error that is closed must not end the program: without this, what cannot be written is complained of there.
         .log_internal_errors(false)
+        .event_format(WithTrace(Format::default()))
         .try_init();
 }
 
@@ -47,6 +57,28 @@ pub(crate) fn log_to(logs: Arc<Logs>, filter: Option<&str>) {
 }
 
 struct ToLogs(Arc<Logs>);
+
+/// Lines of the root's own events; those of a trace begin with its ids, by which they are found beside what came from elsewhere.
+struct WithTrace(Format);
+
+impl<S, N> FormatEvent<S, N> for WithTrace
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if let Some(span) = trace::current() {
+            let (trace, span) = (span.trace_id_text(), span.span_id_text());
+            write!(writer, "trace_id=\"{trace}\" span_id=\"{span}\" ")?;
+        }
+        self.0.format_event(context, writer, event)
+    }
+}
 
 /// The fields of a span, as text.
 struct Fields(String);
@@ -102,7 +134,13 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for ToLogs {
             target: metadata.target().to_owned(),
             spans: spans.collect(),
         };
-        self.0.push(LogRecord { context: None, by: String::new(), source, text: text.whole() });
+        self.0.push(LogRecord {
+            context: None,
+            by: String::new(),
+            source,
+            text: text.whole(),
+            trace: trace::current(),
+        });
     }
 }
 
@@ -169,6 +207,49 @@ mod tests {
         let Source::Event { level, target, spans } = &record.source else { panic!("{record:?}") };
         assert_eq!((*level, &**target), (Level::Warn, "app::jobs"));
         assert_eq!(spans[..], ["job{id=7 state=\"late\"}", "step"]);
+    }
+
+    #[test]
+    fn m17_an_event_bears_the_span_of_its_trace() {
+        let span = trace::TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 };
+        let records = logged(|| {
+            trace::run(Some(span), || tracing::warn!(target: "app", "within"));
+            tracing::warn!(target: "app", "without");
+        });
+        let traces: Vec<_> = records.iter().map(|record| record.trace).collect();
+        assert_eq!(traces, [Some(span), None]);
+    }
+
+    #[test]
+    fn m17_a_line_of_the_roots_own_begins_with_its_trace() {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<parking_lot::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .event_format(WithTrace(Format::default()))
+            .with_writer(move || writer.clone())
+            .finish();
+        let span = trace::TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 };
+        tracing::subscriber::with_default(subscriber, || {
+            trace::run(Some(span), || tracing::warn!("within"));
+            tracing::warn!("without");
+        });
+        let lines = String::from_utf8(lines.0.lock().clone()).unwrap();
+        let [within, without] = lines.lines().collect::<Vec<_>>()[..] else { panic!("{lines}") };
+        let begin = format!("trace_id=\"{}\" span_id=\"{}\" ", "01".repeat(16), "02".repeat(8));
+        assert!(within.starts_with(&begin) && within.ends_with("within"), "{within}");
+        assert!(!without.contains("trace_id"), "{without}");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use actogen_runtime::{
-    core::ContextId,
+    core::{ContextId, wire::TraceContext},
     logs::{Level, LogRecord, Source},
 };
 
@@ -39,6 +39,7 @@ pub(super) fn show(context: &Context, from: ContextId, records: Vec<LogRecord>, 
             // What a context says of itself is its own, whatever it says that it is.
             record.context = Some(from);
         }
+        record.trace = record.trace.filter(TraceContext::is_valid);
         if nobody_listens {
             super::put_out(std::slice::from_ref(&record));
         } else {
@@ -57,6 +58,7 @@ pub(super) fn show(context: &Context, from: ContextId, records: Vec<LogRecord>, 
                 spans: Vec::new(),
             },
             text: format!("{dropped} lines and events found no room on the way here"),
+            trace: None,
         });
     }
 }
@@ -73,13 +75,13 @@ fn event(from: ContextId, record: &LogRecord) {
             return tracing::info!(target: "actogen::output", %context, stream = "stderr", "{text}");
         }
     };
+    let spans = (!spans.is_empty()).then_some(spans);
+    let trace_id = record.trace.map(|trace| trace.trace_id_text());
+    let span_id = record.trace.map(|trace| trace.span_id_text());
     macro_rules! event {
         ($level:ident) => {
-            if spans.is_empty() {
-                tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, "{text}")
-            } else {
-                tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, spans, "{text}")
-            }
+            // A field without a value is left out.
+            tracing::event!(target: "actogen::remote", tracing::Level::$level, %context, from = target, spans, trace_id, span_id, "{text}")
         };
     }
     match level {
@@ -88,5 +90,59 @@ fn event(from: ContextId, record: &LogRecord) {
         Level::Info => event!(INFO),
         Level::Warn => event!(WARN),
         Level::Error => event!(ERROR),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::{Event, Subscriber, field::Visit};
+    use tracing_subscriber::{Layer, layer::SubscriberExt};
+
+    use super::*;
+
+    /// The fields of each event, as `name=value`.
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<String>>>);
+
+    struct Fields(Vec<String>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+            self.0.push(format!("{}={value:?}", field.name()));
+        }
+    }
+
+    impl<S: Subscriber> Layer<S> for Seen {
+        fn on_event(&self, event: &Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            let mut fields = Fields(Vec::new());
+            event.record(&mut fields);
+            self.0.lock().push(fields.0.join(" "));
+        }
+    }
+
+    #[test]
+    fn m17_an_event_is_shown_with_its_trace_and_without_what_it_has_not() {
+        let (level, target) = (Level::Warn, "app".to_owned());
+        let mut record = LogRecord {
+            context: None,
+            by: String::new(),
+            source: Source::Event { level, target, spans: Vec::new() },
+            text: "late".to_owned(),
+            trace: None,
+        };
+        let seen = Seen::default();
+        let subscriber = tracing_subscriber::registry().with(seen.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            event(ContextId(3), &record);
+            record.trace = Some(TraceContext { trace_id: [1; 16], span_id: [2; 8], flags: 1 });
+            event(ContextId(3), &record);
+        });
+        let plain = "message=late context=3 from=\"app\"";
+        let traced =
+            format!("{plain} trace_id=\"{}\" span_id=\"{}\"", "01".repeat(16), "02".repeat(8));
+        assert_eq!(*seen.0.lock(), [plain.to_owned(), traced]);
     }
 }

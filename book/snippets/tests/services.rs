@@ -193,6 +193,37 @@ async fn what_a_child_prints_comes_to_the_root(cx: Context) -> actogen::Result<(
     Ok(())
 }
 
+#[actogen::function]
+fn complain() {
+    tracing::warn!("the shelf is empty");
+}
+
+#[actogen::test]
+async fn a_request_is_found_by_its_trace(cx: Context) -> actogen::Result<()> {
+    let child = cx.launch(Launch::local()).await?;
+    let mut logs = cx.logs();
+    // ANCHOR: trace
+    use actogen::trace;
+
+    // From the caller's `traceparent`, or new.
+    let header = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let span = match header.parse() {
+        Ok(caller) => trace::new_span(&cx, &caller),
+        Err(_) => trace::new_root(&cx),
+    };
+    let request = async { child.call::<complain>(()).await };
+    trace::scope(Some(span), request).await?;
+    // ANCHOR_END: trace
+    while let Some(record) = logs.next().await {
+        let record = record.unwrap();
+        if record.text.contains("the shelf is empty") {
+            assert_eq!(record.trace.unwrap().trace_id, span.trace_id);
+            break;
+        }
+    }
+    Ok(())
+}
+
 #[actogen::test]
 async fn a_token_is_shown_once(cx: Context) -> actogen::Result<()> {
     drop(cx);

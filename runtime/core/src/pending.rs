@@ -178,6 +178,11 @@ impl<T> PendingTable<T> {
         handles
     }
 
+    /// Who waits under a handle.
+    pub fn get(&self, handle: Handle) -> Option<&T> {
+        self.entries.get(&handle).map(|entry| &entry.waiter)
+    }
+
     /// The contexts that somebody waits for, in order.
     pub fn respondents(&self) -> impl Iterator<Item = ContextId> + '_ {
         self.by_respondent

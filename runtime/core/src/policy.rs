@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::id::ContextId;
+use crate::{id::ContextId, wire::Kind};
 
 /// Where a message comes from, as far as this context has checked it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +137,12 @@ pub fn is_self(origin: &Origin, family: &Family) -> bool {
     origin.neighbour.is_none() && origin.source == family.me && origin.authority == family.me
 }
 
+/// Whether one-way mode keeps a frame from going on: a message that one child's link brings for another's. What goes up, what comes
+/// from above and every answer pass (parity row M8; Mitogen's `unidirectional`).
+pub fn is_one_way(from: Side, to: Side, kind: Kind) -> bool {
+    kind == Kind::Message && from == Side::Child && to == Side::Child
+}
+
 /// A policy has refused a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{by} refuses {} (authority {}): the policy `{policy}` does not hold", .origin.source, .origin.authority)]
@@ -193,6 +199,17 @@ mod tests {
         for (origin, expected) in rows {
             let got = policies.each_ref().map(|policy| policy.check(&origin, &family()).is_ok());
             assert_eq!(got, expected, "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn m08_one_way_mode_keeps_messages_between_children_alone() {
+        use Side::{Child, Parent};
+        for kind in [Kind::Message, Kind::Reply, Kind::Failed, Kind::Dead] {
+            for (from, to) in [(Parent, Child), (Child, Parent), (Child, Child)] {
+                let kept = kind == Kind::Message && (from, to) == (Child, Child);
+                assert_eq!(is_one_way(from, to, kind), kept, "{kind:?} {from:?} {to:?}");
+            }
         }
     }
 

@@ -3,8 +3,8 @@
 use actogen_core::{
     DeadReason, Handle, Handled, LinkId,
     limits::MAX_HEADER,
-    policy::{Origin, Side},
-    route::judge,
+    policy::{Origin, Side, is_one_way},
+    route::{judge, ticket::may_pass},
     router::Input,
     wire::{Destination, Kind, Placed, TAG},
 };
@@ -37,6 +37,21 @@ impl Inbound {
         if next.peer == to
             && let Some(meant) = incarnation
             && let Some(dead) = judge::other_life(self.context.id(), to, meant, next.incarnation)
+        {
+            return self.kill(header, origin, &dead);
+        }
+        if self.context.is_one_way() && is_one_way(self.link.side, next.side, header.kind) {
+            let text = format!(
+                "{} refuses: {} and {to} stand below different children of it, which is in one-way mode; have a context above both pass it on",
+                self.context.id(),
+                origin.source
+            );
+            let dead = self.dead(DeadReason::Refused, Handled::No, text);
+            return self.kill(header, origin, &dead);
+        }
+        if header.handle == Handle::TICKET
+            && let Err(dead) =
+                may_pass(&self.context.0.direct.policy, header, &origin, &self.context.family())
         {
             return self.kill(header, origin, &dead);
         }
@@ -98,7 +113,9 @@ impl Inbound {
             Err(error) => {
                 let (reason, what) = match error {
                     LaneError::Full => (DeadReason::Congested, "a queue is full"),
-                    LaneError::Closed => (DeadReason::RouteLost, "the link is gone"),
+                    LaneError::Closed | LaneError::Old => {
+                        (DeadReason::RouteLost, "the link is gone")
+                    }
                 };
                 let handled = if header.kind == Kind::Message { Handled::No } else { Handled::Yes };
                 let dead = self.dead(

@@ -18,8 +18,9 @@ use actogen_core::{
     policy::{Origin, Policy, Refusal, Side},
     route::judge::{self, Verdict},
     wire::{
-        Destination, FrameReader, Header, Kind, Placed, Run, TAG, WireError,
+        Destination, FrameReader, Header, Kind, Placed, Run, TAG, TraceContext, WireError,
         control::LinkMessage,
+        direct::{Body, Lost},
         fragment::{FragmentError, Reassembly},
     },
 };
@@ -49,9 +50,41 @@ struct Judged {
 /// Where a message went.
 enum Went {
     /// To a mailbox here, if that is still there.
-    Here { bound: Weak<Bound>, handle: Handle, origin: Origin, item: Item },
+    Here { bound: Weak<Bound>, sent: Sent, item: Item },
     /// On its way, with this header and tag.
     On { next: Arc<LinkState>, pair: (ContextId, Handle), head: Vec<u8> },
+}
+
+/// What messages of one batch have in common.
+#[derive(Clone, Copy)]
+struct Sent {
+    to: Handle,
+    by: Origin,
+    /// The span that sent them, if its ids name something: what a peer sends beside a message must not keep that from its receiver.
+    trace: Option<TraceContext>,
+}
+
+impl Sent {
+    fn of(header: &Header, by: Origin) -> Self {
+        Self { to: header.handle, by, trace: header.trace.filter(TraceContext::is_valid) }
+    }
+
+    fn belongs_to(&self, batch: &Batch, bytes: &Bytes) -> bool {
+        batch.takes(self.to, &self.by, self.trace.as_ref(), bytes)
+    }
+
+    fn batch(&self, bytes: &Bytes) -> Batch {
+        Batch::new(self.to, self.by, bytes.clone()).of_trace(self.trace)
+    }
+}
+
+/// What the Router must apply before the stream that brought it is read on.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// A message of the link's own.
+    Link(LinkMessage),
+    /// A context says that one of the two ways to it is lost: the other one than this came by.
+    Lost(ContextId, Lost),
 }
 
 /// What one stream of a link brings.
@@ -70,6 +103,8 @@ pub(crate) struct Inbound {
     judged: Option<Judged>,
     /// So many repetitions are still to be taken one by one.
     singly: usize,
+    /// What the last frame said to the Router.
+    word: Option<Word>,
 }
 
 /// The reassembly that the streams of one link share.
@@ -99,14 +134,15 @@ impl Inbound {
             batch: None,
             judged: None,
             singly: 0,
+            word: None,
         }
     }
 
-    /// Takes a frame. Gives back a link's own message that the Router must apply before the stream is read on.
+    /// Takes a frame. Gives back what the Router must apply before the stream is read on.
     ///
     /// # Errors
     /// [`WireError`] when the frame is not one that may come here: the link is cut off for it (R5).
-    pub(crate) fn take(&mut self, frame: &Placed<'_>) -> Result<Option<LinkMessage>, WireError> {
+    pub(crate) fn take(&mut self, frame: &Placed<'_>) -> Result<Option<Word>, WireError> {
         self.judged = None;
         let header = &frame.header;
         if LinkMessage::is_for(header.handle) && header.kind == Kind::Message {
@@ -133,13 +169,13 @@ impl Inbound {
                 self.context.link_revokes(&self.link, &of.list);
                 return Ok(None);
             }
-            return Ok(Some(message));
+            return Ok(Some(Word::Link(message)));
         }
         if header.handle.stream() != self.stream {
             return Err(WireError::Invalid("the stream of a frame"));
         }
         self.envelope(frame);
-        Ok(None)
+        Ok(self.word.take())
     }
 
     /// Takes the repetitions of the last frame that come next, without judging them again; gives how many those were. After 0 they
@@ -158,12 +194,14 @@ impl Inbound {
         {
             return 0;
         }
+        if matches!(judged.went, Went::Here { .. }) && self.context.has_epochs() {
+            return 0;
+        }
         let Some(run) = frames.next_run() else { return 0 };
         let is_taken = match &judged.went {
-            Went::Here { bound, handle, origin, item } => {
-                let like = (*handle, *origin, *item);
-                let bound = bound.upgrade();
-                bound.is_some_and(|bound| self.gather_run(bound, like, &run, frames.chunk()))
+            Went::Here { bound, sent, item } => {
+                let (bound, sent, item) = (bound.upgrade(), *sent, *item);
+                bound.is_some_and(|bound| self.gather_run(bound, sent, item, &run, frames.chunk()))
             }
             Went::On { next, pair, head } => {
                 self.context.pass_run(next, *pair, head, &run, frames.chunk())
@@ -182,7 +220,8 @@ impl Inbound {
     fn gather_run(
         &mut self,
         bound: Arc<Bound>,
-        (handle, origin, item): (Handle, Origin, Item),
+        sent: Sent,
+        item: Item,
         run: &Run,
         chunk: &Bytes,
     ) -> bool {
@@ -190,17 +229,17 @@ impl Inbound {
             return false;
         }
         if let Some((_, batch)) = &mut self.batch
-            && batch.takes(handle, &origin, chunk)
+            && sent.belongs_to(batch, chunk)
         {
             batch.push_run(item, run);
             return true;
         }
         // Asked for each batch, as for messages that repeat nothing: a policy may change its mind.
-        if self.refusal(&bound, &origin).is_some() {
+        if self.refusal(&bound, &sent.by).is_some() {
             return false;
         }
         self.flush();
-        let mut batch = Batch::new(handle, origin, chunk.clone());
+        let mut batch = sent.batch(chunk);
         batch.push_run(item, run);
         self.batch = Some((bound, batch));
         true
@@ -274,13 +313,19 @@ impl Inbound {
 
     fn deliver(&mut self, frame: &Placed<'_>, origin: Origin, generation: u64) {
         let Placed { header, bytes, payload } = frame;
+        if self.context.is_late(&self.link, header, &origin) {
+            return;
+        }
+        if header.handle.is_lost() && header.kind == Kind::Message {
+            return self.lost(frame, origin);
+        }
         let Some(field) = header.fragment else {
             let delivered = self.whole(header, origin, bytes, payload.clone());
             if let (true, Some(item), Some((bound, _))) =
                 (frame.is_repeatable(), delivered, &self.batch)
             {
-                let (bound, handle) = (Arc::downgrade(bound), header.handle);
-                let went = Went::Here { bound, handle, origin, item };
+                let (bound, sent) = (Arc::downgrade(bound), Sent::of(header, origin));
+                let went = Went::Here { bound, sent, item };
                 self.judged = Some(Judged { generation, went });
             }
             return;
@@ -294,6 +339,21 @@ impl Inbound {
             }
             Ok(None) => {}
             Err(error) => self.broken_body(header, origin, error),
+        }
+    }
+
+    /// A context's word that a way to it is lost.
+    fn lost(&mut self, frame: &Placed<'_>, origin: Origin) {
+        self.flush();
+        match Lost::from_bytes(frame.payload().get(TAG..).unwrap_or_default()) {
+            Ok(lost) if origin.authority == origin.source => {
+                self.word = Some(Word::Lost(origin.source, lost));
+            }
+            _ => {
+                let text = "a word about a lost way is of whoever's way it is".to_owned();
+                let dead = self.dead(DeadReason::Malformed, Handled::No, text);
+                self.give_up(&frame.header, origin, &dead);
+            }
         }
     }
 
@@ -351,8 +411,9 @@ impl Inbound {
         };
         let tag = u64::from_le_bytes(*tag);
         let item = Item::new(tag, header.codec, header.reply, payload.start + TAG..payload.end);
+        let sent = Sent::of(header, origin);
         if let Some((_, batch)) = &mut self.batch
-            && batch.takes(header.handle, &origin, bytes)
+            && sent.belongs_to(batch, bytes)
         {
             batch.push(item);
             return Some(item);
@@ -381,7 +442,7 @@ impl Inbound {
             self.give_up(header, origin, &dead);
             return None;
         }
-        let mut batch = Batch::new(header.handle, origin, bytes.clone());
+        let mut batch = sent.batch(bytes);
         batch.push(item);
         self.batch = Some((bound, batch));
         Some(item)

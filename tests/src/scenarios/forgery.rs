@@ -116,7 +116,7 @@ fn begin<M: RemoteMessage + serde::Serialize>(
 ) -> actogen::Result<Call> {
     let call = from.begin_call(to.address(), None)?;
     let body = M::CODEC.encode(message)?;
-    let encoded = Encoded { tag: M::TAG.get(), codec: M::CODEC.number(), body: &body };
+    let encoded = Encoded { tag: M::TAG.get(), codec: M::CODEC.number(), body: &body, trace: None };
     match from.way(to.address())? {
         Way::Away(away) => from
             .post_away(&away, encoded, Some(call.reply_handle()))

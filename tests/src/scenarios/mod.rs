@@ -5,6 +5,7 @@ pub mod calls;
 pub mod channels;
 pub mod congestion;
 pub mod consuming;
+pub mod direct;
 pub mod directory;
 pub mod endings;
 pub mod files;
@@ -22,6 +23,7 @@ pub mod services;
 pub mod sizes;
 pub mod supervision;
 pub mod topics;
+pub mod traces;
 pub mod watching;
 pub mod wire;
 
@@ -95,6 +97,18 @@ macro_rules! conformance {
             a_signed_message_that_does_not_hold_is_refused,
             stored_is_durable_and_what_never_succeeds_is_given_up,
             a_message_of_any_type_is_carried_on_as_it_is,
+        );
+        $crate::tests_of!($fabric, direct:
+            a_direct_link_is_taken_by_both_ends,
+            order_holds_while_a_direct_link_comes_and_goes,
+            what_is_asked_by_a_link_that_is_given_up_is_answered,
+            a_direct_link_that_breaks_leaves_the_tree,
+            two_that_connect_to_each_other_hold_one_link,
+            the_death_of_a_peer_ends_its_direct_links,
+            a_ticket_lets_in_whom_it_names_once,
+            m07_a_direct_link_speaks_for_its_peer_alone,
+            m08_policies_on_the_way_keep_tickets_back,
+            m08_one_way_mode_keeps_tickets_back,
         );
         $crate::tests_of!($fabric, directory:
             a_name_of_the_mesh_has_one_owner,
@@ -191,6 +205,7 @@ macro_rules! conformance {
             m08_an_authors_own_policy_decides,
             m08_refused_one_way_messages_are_dead_letters,
             m08_reserved_mailboxes_have_their_policies,
+            m08_siblings_in_one_way_mode_cannot_talk,
         );
         $crate::tests_of!($fabric, publishing:
             g01_both_required_acknowledge,
@@ -270,6 +285,14 @@ macro_rules! conformance {
             who_takes_nothing_out_learns_what_was_dropped,
             a_subscription_moves_with_its_context,
             what_is_published_comes_also_when_those_above_have_moved,
+        );
+        $crate::tests_of!($fabric, traces:
+            a_trace_crosses_hops,
+            a_trace_goes_on_from_handler_to_handler,
+            a_message_without_a_trace_stays_without,
+            a_message_that_waits_keeps_its_trace,
+            a_call_carries_its_trace,
+            a_peers_trace_is_taken_if_it_names_something,
         );
         $crate::tests_of!($fabric, watching:
             r10_each_reason_reaches_near_and_far_watchers,

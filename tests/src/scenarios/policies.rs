@@ -88,6 +88,23 @@ pub async fn m08_refused_one_way_messages_are_dead_letters<F: Fabric>(mesh: &Mes
     Ok(())
 }
 
+/// In one-way mode siblings, and those below them, cannot talk to each other; both talk with those above them, and a whole subtree takes
+/// the mode from its root.
+pub async fn m08_siblings_in_one_way_mode_cannot_talk<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root_with(|builder| builder.one_way(true)).await?;
+    let mut all = mesh.chain(&root, 1..=3).await?;
+    all.push(mesh.child(&root, 4).await?);
+    all.push(mesh.child(&all[0], 5).await?);
+    all.push(root);
+    let (one, three, five) = (&all[0], &all[2], &all[4]);
+    // 2 and 5 are siblings below 1, which has the mode from its parent.
+    answers_only(&one.start(Desk::default()), &all, &[0, 1, 2, 3, 5], "one-way mode").await?;
+    answers_only(&three.start(Desk::default()), &all, &[0, 1, 2, 3], "one-way mode").await?;
+    answers_only(&five.start(Desk::default()), &all, &[0, 1, 5], "one-way mode").await?;
+    assert!(all.iter().all(|context| context.is_one_way()));
+    Ok(())
+}
+
 /// Starting an actor, and ending a context, need a parent's authority: a child's attempt on its parent, and a sibling's, are refused.
 pub async fn m08_reserved_mailboxes_have_their_policies<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let all = tree(mesh).await?;

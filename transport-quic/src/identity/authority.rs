@@ -3,8 +3,8 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use actogen_core::id::ContextId;
@@ -16,19 +16,19 @@ use rcgen::{
     BasicConstraints, Certificate, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PublicKeyData,
 };
-use rustls::pki_types::{CertificateDer, UnixTime};
 
 use super::{
     folder::{
         AUTHORITY_KEY_FILE, CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, NAMES_FILE,
         REVOKED_FILE, ROOTS_FILE, STATE_FILE, TOKENS_FILE,
     },
-    issuing::{AUTHORITY_LIFETIME, BACKDATED, authority_name, dated, new_key, read_request, uri},
-    judge::{Judge, Roots},
+    issuing::{AUTHORITY_LIFETIME, authority_name, dated, new_key, read_request, uri},
+    judge::{Judge, Roots, When},
     mesh::{MeshName, MeshNameError},
     naming::Named,
     node::{JoinKey, NodeIdentity},
     revocations::{Revocations, Unrevocable},
+    time::{Clock, MachineClock, MeshTime},
     tokens::{JoinToken, TokenId, Tokens},
 };
 
@@ -47,7 +47,9 @@ pub struct MeshAuthority {
     roots_pem: String,
     issuer: Issuer<'static, KeyPair>,
     /// Of certificates issued over the network.
-    lifetime: Duration,
+    pub(super) lifetime: Duration,
+    /// The mesh's time is what it says.
+    clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
 }
 
@@ -88,7 +90,8 @@ impl MeshAuthority {
     pub fn generate(mesh: &str) -> Result<Self, MeshNameError> {
         let mesh: MeshName = mesh.parse()?;
         let key = new_key();
-        let mut params = dated(AUTHORITY_LIFETIME);
+        let clock = Arc::new(MachineClock);
+        let mut params = dated(clock.wall(), AUTHORITY_LIFETIME);
         params.distinguished_name.push(DnType::CommonName, format!("authority of {mesh}"));
         params.subject_alt_names.push(uri(mesh.authority_uri()));
         // One level is left for the intermediate certificate of a standby root (protocol rule 24).
@@ -101,6 +104,7 @@ impl MeshAuthority {
             roots_pem: certificate.pem(),
             issuer: Issuer::new(params, key),
             lifetime: LIFETIME,
+            clock,
             ledger: Mutex::default(),
         })
     }
@@ -123,8 +127,8 @@ impl MeshAuthority {
         let reserved = read_state(&folder)?;
         let folder = Some(folder.0.to_owned());
         let ledger = Ledger { reserved, told: reserved, folder, ..Ledger::default() };
-        let (lifetime, ledger) = (LIFETIME, Mutex::new(ledger));
-        Ok(Self { mesh, roots, roots_pem, issuer, lifetime, ledger })
+        let (lifetime, clock, ledger) = (LIFETIME, Arc::new(MachineClock), Mutex::new(ledger));
+        Ok(Self { mesh, roots, roots_pem, issuer, lifetime, clock, ledger })
     }
 
     /// Writes the authority into a folder, its key readable by the owner alone, and from now on keeps its reservations there.
@@ -155,6 +159,12 @@ impl MeshAuthority {
         Self { lifetime, ..self }
     }
 
+    /// Takes the time from another clock than the machine's: certificates are dated by it, and the root judges by it.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
     /// The mesh's name.
     pub fn mesh(&self) -> &MeshName {
         &self.mesh
@@ -168,7 +178,8 @@ impl MeshAuthority {
         let key = JoinKey::generate();
         let names = self.names_of(ContextId::ROOT).unwrap_or_default();
         let certificate = self.certify(ContextId::ROOT, &names, key.key(), PEM_LIFETIME);
-        NodeIdentity::new(key, certificate.der().clone(), self.roots.clone(), Duration::ZERO)
+        let time = MeshTime::of_machine(self.clock.clone());
+        NodeIdentity::new(key, certificate.der().clone(), self.roots.clone(), time, Duration::ZERO)
             .expect("a certificate that was issued just now is in force")
     }
 
@@ -242,7 +253,7 @@ impl MeshAuthority {
         let authority = *blake3::hash(&self.roots.certificates()[0]).as_bytes();
         let token = self.with_tokens(|tokens| {
             let token =
-                tokens.give(self.mesh.clone(), authority, seconds_since_1970(), good_for)?;
+                tokens.give(self.mesh.clone(), authority, self.now().as_secs(), good_for)?;
             tokens.name(token.id(), names, holder);
             Some(token)
         })?;
@@ -338,14 +349,14 @@ impl MeshAuthority {
         self.roots.to_bytes()
     }
 
-    fn certify(
+    pub(super) fn certify(
         &self,
         context: ContextId,
         names: &ContextNames,
         key: &impl PublicKeyData,
         lifetime: Duration,
     ) -> Certificate {
-        let mut params = dated(lifetime);
+        let mut params = dated(self.now(), lifetime);
         params.distinguished_name.push(DnType::CommonName, format!("context {}", context.0));
         params.subject_alt_names.push(uri(self.mesh.context_uri(context)));
         let names = names.as_slice().iter().map(|name| uri(self.mesh.name_uri(name)));
@@ -357,7 +368,18 @@ impl MeshAuthority {
         params.signed_by(key, &self.issuer).expect("our own parameters can be encoded")
     }
 
-    fn not_revoked(&self, context: ContextId) -> Result<(), IdentityError> {
+    /// The time, since 1970.
+    pub(super) fn now(&self) -> Duration {
+        self.clock.wall()
+    }
+
+    /// Judges by the authority's own time, without slack.
+    pub(super) fn judge(&self) -> Judge {
+        let time = MeshTime::of_machine(self.clock.clone());
+        Judge::new(self.mesh.clone(), &self.roots, When::Now(time), Duration::ZERO)
+    }
+
+    pub(super) fn not_revoked(&self, context: ContextId) -> Result<(), IdentityError> {
         let revoked = self.revoked().map_err(to_identity)?;
         match revoked.contains(context) {
             true => Err(IdentityError(format!("{context} has been revoked"))),
@@ -412,26 +434,15 @@ impl Authority for MeshAuthority {
         certificate: &[u8],
         request: &[u8],
     ) -> Result<Vec<u8>, IdentityError> {
-        let certificate = CertificateDer::from(certificate);
-        let judge = Judge::new(self.mesh.clone(), &self.roots, Duration::ZERO);
-        judge.judge(&certificate, Some(context), UnixTime::now())?;
-        self.not_revoked(context)?;
-        let key = read_request(request)?.public_key;
-        let has = webpki::EndEntityCert::try_from(&certificate).map_err(to_identity)?;
-        if has.subject_public_key_info().as_ref() != key.subject_public_key_info() {
-            return Err(IdentityError(format!("the request is not for the key of {context}")));
-        }
-        // An identity from a folder was good for longer, and stays so.
-        let lifetime = match super::validity(&certificate) {
-            Some((from, until)) => (until.saturating_sub(from)).saturating_sub(BACKDATED),
-            None => self.lifetime,
-        };
-        let names = self.names_of(context).map_err(to_identity)?;
-        let had = judge.names_in(&certificate)?;
-        if let Some(foreign) = had.as_slice().iter().find(|name| !names.as_slice().contains(name)) {
-            return Err(IdentityError(format!("the name `{foreign}` is not bound to {context}")));
-        }
-        Ok(self.certify(context, &names, &key, lifetime).der().to_vec())
+        self.renew_in_force(context, certificate, request)
+    }
+
+    fn renew_expired(
+        &self,
+        certificate: &[u8],
+        request: &[u8],
+    ) -> Result<(ContextId, Vec<u8>), IdentityError> {
+        self.renew_for_its_key(certificate, request)
     }
 
     fn check_token(
@@ -442,7 +453,7 @@ impl Authority for MeshAuthority {
     ) -> Result<Option<ContextId>, IdentityError> {
         let key = read_request(request)?.public_key;
         let key = key.subject_public_key_info();
-        let now = seconds_since_1970();
+        let now = self.now().as_secs();
         let checked = self
             .with_tokens(|tokens| tokens.check(TokenId(token), request, proof, &key, now))
             .map_err(to_identity)?;
@@ -534,12 +545,8 @@ impl fmt::Debug for MeshAuthority {
     }
 }
 
-fn to_identity(error: impl fmt::Display) -> IdentityError {
+pub(super) fn to_identity(error: impl fmt::Display) -> IdentityError {
     IdentityError(error.to_string())
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 pub(super) fn read_revoked(folder: &Folder<'_>) -> Result<Revocations, FolderError> {

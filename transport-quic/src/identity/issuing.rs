@@ -1,6 +1,6 @@
 //! What certificates are made of: keys, dates, requests, and the name of an authority.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use actogen_runtime::transport::IdentityError;
 use rcgen::{
@@ -43,9 +43,8 @@ pub(crate) fn new_key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ED25519).expect("the operating system gives randomness")
 }
 
-/// Parameters without names and uses, with dates and a random serial number.
-pub(super) fn dated(lifetime: Duration) -> CertificateParams {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// Parameters without names and uses, with dates from `now`, since 1970, on, and a random serial number.
+pub(super) fn dated(now: Duration, lifetime: Duration) -> CertificateParams {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     // A date beyond the year 9999 cannot be encoded; nobody means one.
     let lifetime = lifetime.min(AUTHORITY_LIFETIME);

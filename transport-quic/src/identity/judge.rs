@@ -19,6 +19,7 @@ use super::{
     mesh::MeshName,
     revocations::Revocations,
     subject::Subject,
+    time::MeshTime,
 };
 
 /// The signatures that an authority may have put on a certificate. Our own authorities use Ed25519; the NIST curves are for
@@ -108,11 +109,21 @@ fn sequence_length(bytes: &[u8]) -> Option<usize> {
     (header + body <= bytes.len()).then_some(header + body)
 }
 
-/// What a context holds certificates against: its mesh's name and roots, how far clocks may be apart, and whose are revoked.
+/// At which time a certificate must be in force.
+#[derive(Debug)]
+pub(crate) enum When {
+    /// Now, by this time.
+    Now(MeshTime),
+    /// At some time: of one who does not know the time yet, and looks again when that is known.
+    Ever,
+}
+
+/// What a context holds certificates against: its mesh's name and roots, the time, how far clocks may be apart, and whose are revoked.
 pub(crate) struct Judge {
     mesh: MeshName,
     roots: Roots,
     anchors: Vec<TrustAnchor<'static>>,
+    when: When,
     slack: Duration,
     /// With the form in which it came.
     revoked: RwLock<(Revocations, Vec<u8>)>,
@@ -121,11 +132,12 @@ pub(crate) struct Judge {
 
 impl Judge {
     /// `slack` is allowed at both ends of a certificate's validity (protocol rule 25).
-    pub(crate) fn new(mesh: MeshName, roots: &Roots, slack: Duration) -> Self {
+    pub(crate) fn new(mesh: MeshName, roots: &Roots, when: When, slack: Duration) -> Self {
         Self {
             mesh,
             roots: roots.clone(),
             anchors: roots.anchors(),
+            when,
             slack,
             revoked: RwLock::default(),
             judged: RwLock::default(),
@@ -165,19 +177,56 @@ impl Judge {
         &self.mesh
     }
 
+    /// The time that it judges by; `None` of one who knows none.
+    pub(super) fn time(&self) -> Option<&MeshTime> {
+        match &self.when {
+            When::Now(time) => Some(time),
+            When::Ever => None,
+        }
+    }
+
     /// Which context a certificate is of, if this mesh's authority issued it for both directions of a link and it is in force.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) fn judge(
+        &self,
+        certificate: &CertificateDer<'_>,
+        expect: Option<ContextId>,
+    ) -> Result<ContextId, Refusal> {
+        match self.time() {
+            Some(time) => self.judge_at(certificate, expect, time.unix()),
+            None => self.judge_ever(certificate, expect),
+        }
+    }
+
+    /// As [`Self::judge`], of a certificate that was in force at some time.
+    pub(super) fn judge_ever(
+        &self,
+        certificate: &CertificateDer<'_>,
+        expect: Option<ContextId>,
+    ) -> Result<ContextId, Refusal> {
+        if certificate.len() > MAX_CERTIFICATE {
+            return Err(too_long());
+        }
+        let (_, until) = super::validity(certificate)
+            .ok_or_else(|| Refusal::Malformed("it is no certificate in DER form".to_owned()))?;
+        self.judge_at(certificate, expect, UnixTime::since_unix_epoch(until))
+    }
+
+    /// As [`Self::judge`], at another time.
     ///
     /// The name is read before the chain is checked, because a certificate of another mesh should be refused by that name: its
     /// chain never verifies here, and "unknown issuer" helps nobody. Certificates that came along with this one are not looked
     /// at: the authority issues every context's certificate itself.
-    pub(crate) fn judge(
+    pub(super) fn judge_at(
         &self,
         certificate: &CertificateDer<'_>,
         expect: Option<ContextId>,
         now: UnixTime,
     ) -> Result<ContextId, Refusal> {
         if certificate.len() > MAX_CERTIFICATE {
-            return Err(Refusal::Malformed("it is longer than 8 KiB".to_owned()));
+            return Err(too_long());
         }
         let context = match self.passed_before(certificate, now) {
             Some(context) => context,
@@ -229,7 +278,7 @@ impl Judge {
         certificate: &CertificateDer<'_>,
     ) -> Result<ContextNames, Refusal> {
         if certificate.len() > MAX_CERTIFICATE {
-            return Err(Refusal::Malformed("it is longer than 8 KiB".to_owned()));
+            return Err(too_long());
         }
         let judged = self.judged.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(standing) = judged.find(certificate) {
@@ -289,6 +338,10 @@ impl fmt::Debug for Judge {
     }
 }
 
+fn too_long() -> Refusal {
+    Refusal::Malformed("it is longer than 8 KiB".to_owned())
+}
+
 fn seconds_between(earlier: UnixTime, later: UnixTime) -> u64 {
     later.as_secs().saturating_sub(earlier.as_secs())
 }
@@ -337,7 +390,7 @@ pub(crate) enum Refusal {
     #[error("the peer's certificate expired {ago} s ago")]
     Expired { ago: u64 },
     #[error(
-        "the peer's certificate is not valid for another {early} s: are the clocks of both machines right?"
+        "the peer's certificate is not valid for another {early} s: are the clocks of both machines right, and the root's?"
     )]
     NotYetValid { early: u64 },
     #[error("the peer's certificate is not meant for both server and client authentication")]
@@ -389,21 +442,22 @@ mod tests {
         let now = UnixTime::now();
         let later =
             |seconds| UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs() + seconds));
-        assert_eq!(judge.judge(&its, Some(context), now), Ok(context));
+        assert_eq!(judge.judge_at(&its, Some(context), now), Ok(context));
         assert_eq!(judge.passed_before(&its, now), Some(context));
         let other = Refusal::Context { expected: ContextId(8), found: context };
-        assert_eq!(judge.judge(&its, Some(ContextId(8)), now), Err(other));
-        let in_two_days = judge.judge(&its, None, later(2 * 24 * 3600));
+        assert_eq!(judge.judge_at(&its, Some(ContextId(8)), now), Err(other));
+        let in_two_days = judge.judge_at(&its, None, later(2 * 24 * 3600));
         assert!(matches!(in_two_days, Err(Refusal::Expired { .. })), "{in_two_days:?}");
-        assert_eq!(judge.judge(&its, None, now), Ok(context));
+        assert_eq!(judge.judge_ever(&its, None), Ok(context));
+        assert_eq!(judge.judge_at(&its, None, now), Ok(context));
         let mut changed = its.to_vec();
         *changed.last_mut().unwrap() ^= 1;
-        let changed = judge.judge(&CertificateDer::from(changed), None, now);
+        let changed = judge.judge_at(&CertificateDer::from(changed), None, now);
         assert_eq!(changed, Err(Refusal::Authority { mesh: judge.mesh().clone() }));
         let mut revoked = Revocations::default();
         revoked.revoke(context).unwrap();
         judge.take_revocations(&revoked.sign(judge.mesh(), authority.key())).unwrap();
-        assert_eq!(judge.judge(&its, None, now), Err(Refusal::Revoked { context }));
+        assert_eq!(judge.judge_at(&its, None, now), Err(Refusal::Revoked { context }));
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //! 1. it names exactly one context of this mesh as `spiffe://<mesh>/context/<id>`, and beside it at most eight well-formed names
 //!    of this mesh as `spiffe://<mesh>/name/<name>`,
 //! 2. one of the mesh's roots issued it directly,
-//! 3. it is in force now (contexts with PEM folders allow five minutes),
+//! 3. it is in force now, by the mesh's time (contexts with PEM folders go by their machine's clock, and allow five minutes),
 //! 4. it is meant for both server and client authentication,
 //! 5. the authority has not revoked it,
 //! 6. and, where the caller knows who must answer, it is that context's.
@@ -33,17 +33,20 @@ mod mesh;
 mod names;
 mod naming;
 mod node;
+mod renewing;
 mod revocations;
 mod subject;
+mod time;
 mod tokens;
 
 pub use authority::{LIFETIME, MeshAuthority, PEM_LIFETIME};
 pub use folder::FolderError;
 pub use mesh::{MeshName, MeshNameError};
 pub use node::{JoinKey, NodeIdentity};
+pub use time::{Clock, MachineClock};
 pub use tokens::{JoinToken, TokenError, TokenId};
 
-pub(crate) use judge::{Judge, Refusal, Roots};
+pub(crate) use judge::{Judge, Refusal, Roots, When};
 
 use std::time::Duration;
 
@@ -56,4 +59,9 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(Duration, Duration)> {
         u64::try_from(time.timestamp()).ok().map(Duration::from_secs)
     };
     Some((since_1970(parsed.validity.not_before)?, since_1970(parsed.validity.not_after)?))
+}
+
+/// When a certificate was issued, since 1970: it is dated back from then.
+fn issued_at((from, until): (Duration, Duration)) -> Duration {
+    (from + issuing::BACKDATED).min(until)
 }

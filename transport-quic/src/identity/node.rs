@@ -22,10 +22,13 @@ use webpki::EndEntityCert;
 
 use super::{
     folder::{CERTIFICATE_FILE, Folder, FolderError, KEY_FILE, ROOTS_FILE},
-    issuing::{BACKDATED, new_key},
-    judge::{Judge, Refusal, Roots},
+    issued_at,
+    issuing::new_key,
+    judge::{Judge, Refusal, Roots, When},
     mesh::MeshName,
     subject::Subject,
+    time::{Clock, MachineClock, MeshTime},
+    validity,
 };
 
 fn pem(certificate: &CertificateDer<'_>) -> String {
@@ -74,18 +77,35 @@ pub struct NodeIdentity {
 }
 
 impl NodeIdentity {
-    /// Puts together what an enrolment brought: the key made for it, the certificate issued for that key, and the mesh's roots as
-    /// they stand in an [invitation](actogen_runtime::transport::Invitation).
+    /// Puts together what an enrolment brought: the key made for it, the certificate issued for that key just now, and the mesh's roots as
+    /// they stand in an [invitation](actogen_runtime::transport::Invitation). The time of its issue is what time it is in the mesh; the
+    /// machine's own clock plays no part, however wrong it is (protocol rule 25).
     ///
     /// # Errors
-    /// [`IdentityError`] when the certificate is not one of these roots, not for this key, or not in force.
+    /// [`IdentityError`] when the certificate is not one of these roots, or not for this key.
     pub fn from_enrolment(
         key: JoinKey,
         certificate: &[u8],
         roots: &[u8],
     ) -> Result<Self, IdentityError> {
+        Self::from_enrolment_by(Arc::new(MachineClock), key, certificate, roots)
+    }
+
+    /// As [`Self::from_enrolment`], with the time carried on by another clock than the machine's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_enrolment_by(
+        clock: Arc<dyn Clock>,
+        key: JoinKey,
+        certificate: &[u8],
+        roots: &[u8],
+    ) -> Result<Self, IdentityError> {
         let certificate = CertificateDer::from(certificate.to_vec());
-        Self::new(key, certificate, Roots::from_bytes(roots)?, Duration::ZERO)
+        let dates = validity(&certificate)
+            .ok_or_else(|| IdentityError("its own certificate does not decode".to_owned()))?;
+        let time = MeshTime::begin(clock, issued_at(dates));
+        Self::new(key, certificate, Roots::from_bytes(roots)?, time, Duration::ZERO)
     }
 
     /// Reads `ca.pem`, `cert.pem` and `key.pem` (Ed25519, PKCS #8), as
@@ -99,7 +119,8 @@ impl NodeIdentity {
         let roots = folder.read_roots(ROOTS_FILE)?;
         let certificate = folder.read_certificate(CERTIFICATE_FILE)?;
         let key = JoinKey(folder.read_key(KEY_FILE)?);
-        Self::new(key, certificate, roots, PEM_SLACK)
+        let time = MeshTime::of_machine(Arc::new(MachineClock));
+        Self::new(key, certificate, roots, time, PEM_SLACK)
             .map_err(|error| folder.content(CERTIFICATE_FILE, error.0))
     }
 
@@ -107,6 +128,7 @@ impl NodeIdentity {
         key: JoinKey,
         certificate: CertificateDer<'static>,
         roots: Roots,
+        time: MeshTime,
         slack: Duration,
     ) -> Result<Self, IdentityError> {
         let JoinKey(key) = key;
@@ -114,7 +136,7 @@ impl NodeIdentity {
             return Err(IdentityError("the key is not an Ed25519 key".to_owned()));
         }
         let (mesh, context) = own_name(&certificate)?;
-        let judge = Judge::new(mesh, &roots, slack);
+        let judge = Judge::new(mesh, &roots, When::Now(time), slack);
         let credentials = certified(&judge, context, &key, certificate)?;
         Ok(Self {
             context,
@@ -149,12 +171,32 @@ impl NodeIdentity {
     }
 
     /// Takes a newer certificate for the same context and key. Links that stand are not touched (protocol rule 25); handshakes from
-    /// now on show the new one.
+    /// now on show the new one. Where the mesh's time is known, the time of its issue sets that: forward at will, back by little more
+    /// than five minutes.
     ///
     /// # Errors
-    /// [`IdentityError`] when it is not one of this mesh for this context and key, or not in force.
+    /// [`IdentityError`] when it is not one of this mesh for this context and key, not in force, or older than the present one.
     pub fn renew(&self, certificate: &[u8]) -> Result<(), IdentityError> {
         let certificate = CertificateDer::from(certificate.to_vec());
+        let time = self.judge.time().filter(|time| time.is_learnt());
+        if let (Some(time), Some(dates), Some(had)) =
+            (time, validity(&certificate), validity(&self.credentials().cert[0]))
+        {
+            // Whose certificate it is comes first: nobody else sets the time.
+            self.judge
+                .judge_ever(&certificate, Some(self.context))
+                .map_err(|refusal| own(&refusal))?;
+            if dates.0 < had.0 {
+                return Err(IdentityError(
+                    "its new certificate was issued before the one that it has".to_owned(),
+                ));
+            }
+            let now = time.if_issued(issued_at(dates));
+            // One of the same second, or the same one again, says nothing of the time.
+            if dates.0 > had.0 && now <= dates.1 {
+                time.set(now);
+            }
+        }
         let renewed = certified(&self.judge, self.context, &self.key, certificate)?;
         *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
         Ok(())
@@ -175,11 +217,17 @@ impl NodeIdentity {
 }
 
 impl NodeIdentity {
+    /// Whether its own certificate is in force no more, so that nobody will link to it.
+    pub(crate) fn has_expired(&self) -> bool {
+        let dates = validity(&self.credentials().cert[0]);
+        dates.zip(self.judge.time()).is_some_and(|((_, until), time)| time.now() > until)
+    }
+
     /// Half-life is counted from the issue, which the certificate is dated back from (protocol rule 25).
     fn renewal_of_certificate(&self) -> Option<Renewal> {
-        let (from, until) = super::validity(&self.credentials().cert[0])?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let issued = from + BACKDATED;
+        let (from, until) = validity(&self.credentials().cert[0])?;
+        let now = self.judge.time()?.now();
+        let issued = issued_at((from, until));
         let half = issued + until.saturating_sub(issued) / 2;
         Some(Renewal {
             due_in: half.saturating_sub(now),
@@ -238,8 +286,7 @@ impl Identity for NodeIdentity {
         signature: &[u8],
     ) -> Result<(), IdentityError> {
         let certificate = CertificateDer::from(certificate);
-        let now = UnixTime::now();
-        Ok(check_claim(&self.judge, context, &certificate, claim, signature, now)?)
+        Ok(check_claim(&self.judge, context, &certificate, claim, signature, None)?)
     }
 
     fn verify_at(
@@ -253,7 +300,7 @@ impl Identity for NodeIdentity {
         let certificate = CertificateDer::from(certificate);
         // Nothing was signed before 1970; and what says so has expired since.
         let at = UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default());
-        Ok(check_claim(&self.judge, context, &certificate, claim, signature, at)?)
+        Ok(check_claim(&self.judge, context, &certificate, claim, signature, Some(at))?)
     }
 }
 
@@ -277,15 +324,19 @@ fn sign(key: &KeyPair, claim: &[u8]) -> Vec<u8> {
     key.sign(&[CLAIM_CONTEXT, claim].concat()).expect("an Ed25519 key signs any message")
 }
 
+/// Judges a certificate at a time, or else now, and what was signed with its key.
 fn check_claim(
     judge: &Judge,
     context: ContextId,
     certificate: &CertificateDer<'_>,
     claim: &[u8],
     signature: &[u8],
-    at: UnixTime,
+    at: Option<UnixTime>,
 ) -> Result<(), Refusal> {
-    judge.judge(certificate, Some(context), at)?;
+    match at {
+        Some(at) => judge.judge_at(certificate, Some(context), at)?,
+        None => judge.judge(certificate, Some(context))?,
+    };
     let leaf = EndEntityCert::try_from(certificate)
         .map_err(|error| Refusal::Malformed(error.to_string()))?;
     leaf.verify_signature(webpki::ring::ED25519, &[CLAIM_CONTEXT, claim].concat(), signature)
@@ -300,6 +351,11 @@ fn own_name(certificate: &CertificateDer<'_>) -> Result<(MeshName, ContextId), I
     Ok((mesh, context))
 }
 
+/// A refusal of one's own certificate.
+fn own(refusal: &Refusal) -> IdentityError {
+    IdentityError(refusal.to_string().replace("the peer's", "its own"))
+}
+
 /// Checks one's own certificate as a peer would, and that the key is the certificate's: better refused here than by everybody.
 fn certified(
     judge: &Judge,
@@ -307,8 +363,8 @@ fn certified(
     key: &KeyPair,
     certificate: CertificateDer<'static>,
 ) -> Result<CertifiedKey, IdentityError> {
-    check_claim(judge, context, &certificate, b"", &sign(key, b""), UnixTime::now())
-        .map_err(|refusal| IdentityError(refusal.to_string().replace("the peer's", "its own")))?;
+    check_claim(judge, context, &certificate, b"", &sign(key, b""), None)
+        .map_err(|refusal| own(&refusal))?;
     let signer = any_eddsa_type(&PrivatePkcs8KeyDer::from(key.serialize_der()))
         .map_err(|error| IdentityError(format!("TLS cannot use the key: {error}")))?;
     Ok(CertifiedKey::new(vec![certificate], signer))

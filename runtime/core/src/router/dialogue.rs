@@ -31,6 +31,12 @@ pub enum Input {
         /// Why.
         loss: Loss,
     },
+    /// Both ends of a direct link have left it: each has gone over to the tree, and has read all that the other sent by the link. It
+    /// may be closed, and nobody waits for anything that was on it.
+    GivenUp {
+        /// The link.
+        link: LinkId,
+    },
     /// This context has a newer certificate: those above it shall have that (protocol rule 3).
     Renewed,
     /// The certificates of these contexts are good no more: the authority has said so, as the host has checked (protocol rule 26).

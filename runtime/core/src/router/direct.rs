@@ -70,10 +70,25 @@ impl RouterCore {
         Relay { wakes: vec![Wake { whom, epoch, loss: loss.clone() }], ..Relay::default() }
     }
 
-    /// Whose waits end when the tree loses a context.
-    pub(super) fn lost_by_tree(&self, context: ContextId, out: &mut Effects) -> Whom {
-        if self.direct.get(context).is_none() {
-            return Whom::Context(context);
+    /// A direct link is left by both ends. Unlike one that breaks it wakes nobody: what was asked by it is answered by the tree.
+    pub(super) fn given_up(&mut self, link: LinkId, out: &mut Effects) {
+        let Some(state) = self.links.get(&link) else { return };
+        let peer = state.peer;
+        if state.side != Side::Direct || !self.direct.close(peer, link) {
+            return;
+        }
+        self.links.remove(&link);
+        let other = self.candidates(peer).best();
+        out.push(Effect::Broken { context: peer, way: Way::Direct(link), other });
+    }
+
+    /// Whose waits end when the tree loses a context. A process that is known to have ended takes its direct links with it (protocol
+    /// rule 32): their own silence would be noticed much later.
+    pub(super) fn lost_by_tree(&self, context: ContextId, loss: &Loss, out: &mut Effects) -> Whom {
+        let Some(link) = self.direct.get(context) else { return Whom::Context(context) };
+        if loss.kind == LossKind::ProcessExited && loss.context == context {
+            let text = loss.text.clone();
+            out.push(Effect::Close { link, kind: LossKind::ProcessExited, text });
         }
         out.push(Effect::AskAgain { context });
         Whom::Calls(context)

@@ -127,6 +127,7 @@ impl RouterCore {
         match input {
             Input::LinkUp { link, peer, side } => self.link_up(link, peer, side, out),
             Input::LinkDown { link, loss } => self.link_down(link, &loss, out),
+            Input::GivenUp { link } => self.given_up(link, out),
             Input::Renewed => self.announce_anew(out),
             Input::Revoked { contexts } => self.revoked(&contexts, out),
             Input::Message { link, stream, message } => self.message(link, stream, message, out),

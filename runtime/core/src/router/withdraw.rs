@@ -115,7 +115,7 @@ impl RouterCore {
                 }
                 None => unknown.push(context),
             }
-            let whom = self.lost_by_tree(context, out);
+            let whom = self.lost_by_tree(context, loss, out);
             relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
         }
         let links: Vec<LinkId> = self.links.keys().copied().collect();
@@ -198,7 +198,7 @@ impl RouterCore {
                 for id in ids.iter().copied().filter(|&id| !self.is_inside(id)) {
                     // There is no route to remove, but what else is kept for the context: its watches here.
                     out.push(Effect::Remove { context: id });
-                    let whom = self.lost_by_tree(id, out);
+                    let whom = self.lost_by_tree(id, loss, out);
                     relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
                 }
             }
@@ -208,7 +208,7 @@ impl RouterCore {
                 lost.retain(|&peer| self.is_lost_with(outside, peer));
                 for peer in lost {
                     except.push(peer);
-                    let whom = self.lost_by_tree(peer, out);
+                    let whom = self.lost_by_tree(peer, loss, out);
                     relay.wakes.push(Wake { whom, epoch, loss: loss.clone() });
                 }
                 let whom = Whom::OutsideExcept(except);

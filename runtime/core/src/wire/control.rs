@@ -47,6 +47,9 @@ pub enum Role {
     Direct(Ticket),
 }
 
+/// Capability bit of whoever is to be the parent: its subtree is in one-way mode ([`crate::policy::is_one_way`]), and so is the child's.
+pub const ONE_WAY: u64 = 1;
+
 /// The dialer's first frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {

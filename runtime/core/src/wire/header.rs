@@ -23,7 +23,7 @@
 //!
 //! What both ends of a link know is left out: the destination when it is the peer, the source when it is the sender.
 
-use super::{WireError, varint};
+use super::{TraceContext, WireError, varint};
 use crate::{
     id::{ContextId, Handle, Incarnation, PathEpoch},
     limits::MAX_HOPS,
@@ -84,17 +84,6 @@ pub struct FragmentField {
     pub total: Option<u64>,
 }
 
-/// The W3C trace context of the span that sent the message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TraceContext {
-    /// 16 bytes of trace id.
-    pub trace_id: [u8; 16],
-    /// 8 bytes of span id.
-    pub span_id: [u8; 8],
-    /// The trace flags.
-    pub flags: u8,
-}
-
 /// The addressing part of a frame; see the module's text for its layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -116,7 +105,7 @@ pub struct Header {
     pub fragment: Option<FragmentField>,
     /// The codec of the body; 0 is postcard.
     pub codec: u8,
-    /// The sender's span.
+    /// The span that sent the message. Whoever passes it on leaves it as it is, valid or not.
     pub trace: Option<TraceContext>,
     /// For dead replies: made by a router on the way, in the name of the context that was asked (protocol rule 12).
     pub by_router: bool,

@@ -13,13 +13,15 @@ pub mod fragment;
 mod frame;
 pub mod header;
 mod reader;
+mod trace;
 pub mod varint;
 
 pub use frame::{
     Frame, Placed, Run, TAG, next_of_run, put_frame, put_framed, put_head, put_repeated, put_run,
 };
-pub use header::{Destination, FragmentField, Header, Kind, TraceContext};
+pub use header::{Destination, FragmentField, Header, Kind};
 pub use reader::FrameReader;
+pub use trace::{TraceContext, TraceparentError};
 
 /// Why bytes are not what they should be. A peer that causes one on a link loses the link (parity row R5).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
