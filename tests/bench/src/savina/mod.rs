@@ -1,5 +1,5 @@
-//! Suite `savina`: seven programs of the Savina benchmarks for actors, through `Remote` on one arbiter and over two processes, beside the same actors on plain
-//! actix on one arbiter.
+//! Suite `savina`: seven programs of the Savina benchmarks for actors, through `Remote` on one arbiter, on two and over two processes, beside the same actors on
+//! plain actix: on two arbiters where ours are on two, and else on one.
 //!
 //! A program is performed again and again, each time as large as its mailboxes and links have room for, so that nothing is refused and the same back-pressure
 //! holds for all: the next performance begins when all messages of the one before have been handled. Sizes are those of Savina where they are numbers of
@@ -33,8 +33,13 @@ use stage::{Go, Port, Stage};
 
 pub(crate) const SUITE: Suite = Suite {
     name: "savina",
-    about: "seven programs of the Savina benchmarks, on one arbiter and over two processes, beside plain actix",
-    measures: || PROGRAMS.iter().flat_map(|one| one.near.iter().chain(&one.apart)).collect(),
+    about: "seven programs of the Savina benchmarks, on one arbiter, on two and over two processes, beside plain actix",
+    measures: || {
+        PROGRAMS
+            .iter()
+            .flat_map(|one| one.near.iter().chain(one.on_two).chain(&one.apart))
+            .collect()
+    },
     run,
 };
 
@@ -43,6 +48,8 @@ type Started<'a> = Pin<Box<dyn Future<Output = Result<Port<Go>, Failure>> + 'a>>
 
 struct Program {
     near: [Measure; 1],
+    /// Where it has something to gain by two arbiters.
+    on_two: &'static [Measure],
     apart: [Measure; 1],
     /// What one performance has of whatever the program has many of.
     size: u32,
@@ -50,28 +57,31 @@ struct Program {
 }
 
 macro_rules! program {
-    ($name:literal, $room:ident) => {
+    ($name:literal, $room:ident $(, $on_two:literal)?) => {
         Program {
-            near: [messages(concat!($name, "_local"), Some(1.0))],
-            apart: [messages(concat!($name, "_remote"), None)],
+            near: [messages(concat!($name, "_local"), ON_ONE, Some(1.0))],
+            on_two: &[$(messages(concat!($name, $on_two), "actix, two arbiters", Some(2.0)))?],
+            apart: [messages(concat!($name, "_remote"), ON_ONE, None)],
             size: $room::SIZE,
             start: |stage| Box::pin($room::start(stage)),
         }
     };
 }
 
-const fn messages(name: &'static str, floor: Option<f64>) -> Measure {
+const ON_ONE: &str = "actix, one arbiter";
+
+const fn messages(name: &'static str, beside: &'static str, floor: Option<f64>) -> Measure {
     let (unit, better) = ("messages/s", Better::Higher);
-    Measure { name, unit, better, reference: Some("actix, one arbiter"), floor }
+    Measure { name, unit, better, reference: Some(beside), floor }
 }
 
 static PROGRAMS: &[Program] = &[
     program!("pingpong", ping_pong),
     program!("counting", counting),
-    program!("forkjoin", fork_join),
+    program!("forkjoin", fork_join, "_two"),
     program!("threadring", thread_ring),
-    program!("big", big),
-    program!("bank", bank),
+    program!("big", big, "_two"),
+    program!("bank", bank, "_two"),
     program!("boundedbuffer", bounded_buffer),
 ];
 
@@ -82,12 +92,16 @@ fn run(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
 async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
     for program in PROGRAMS {
         if plan.wants_any(&program.near) {
-            let stage = Stage::near(plan.settings).await?;
-            program.beside_actix(stage, &program.near, plan, report).await?;
+            let stages = (Stage::near(plan.settings).await?, Stage::Plain(None));
+            program.beside_actix(stages, &program.near, plan, report).await?;
+        }
+        if plan.wants_any(program.on_two) {
+            let stages = (Stage::on_two(plan.settings).await?, Stage::plain_on_two());
+            program.beside_actix(stages, program.on_two, plan, report).await?;
         }
         if plan.wants_any(&program.apart) {
-            let stage = Stage::apart(plan.settings).await?;
-            program.beside_actix(stage, &program.apart, plan, report).await?;
+            let stages = (Stage::apart(plan.settings).await?, Stage::Plain(None));
+            program.beside_actix(stages, &program.apart, plan, report).await?;
         }
     }
     Ok(())
@@ -96,16 +110,17 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
 impl Program {
     async fn beside_actix(
         &self,
-        stage: Stage,
+        (stage, plain): (Stage, Stage),
         measures: &'static [Measure],
         plan: &Plan,
         report: &mut Report,
     ) -> Result<(), Failure> {
-        let (ours, actix) = ((self.start)(&stage).await?, (self.start)(&Stage::Plain).await?);
+        let (ours, actix) = ((self.start)(&stage).await?, (self.start)(&plain).await?);
         let ours = async |lasts| self.perform(&ours, lasts).await;
         let actix = async |lasts| self.perform(&actix, lasts).await;
         rounds::take(plan, report, measures, ours, actix).await?;
         stage.end().await;
+        plain.end().await;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
-//! Where a program plays: on plain actix, through `Remote` on one arbiter, or in two processes. Its actors are the same everywhere; they reach each
-//! other by ports, and know not what these are made of.
+//! Where a program plays: on plain actix or through `Remote`, on one arbiter or two, or in two processes. Its actors are the same everywhere; they
+//! reach each other by ports, and know not what these are made of.
 
-use actix::dev::MessageResponse;
+use actix::{Arbiter, dev::MessageResponse};
 use actogen::{MessageOf, Spawn, prelude::*};
 use futures_util::future::Either;
 use serde::{Deserializer, Serializer, de::DeserializeOwned, ser::Error};
@@ -11,10 +11,10 @@ use crate::{failure::Failure, ours, settings::Settings};
 
 /// Where the actors of a program live, and by what they are reached.
 pub(super) enum Stage {
-    /// On this arbiter, by `Recipient`.
-    Plain,
-    /// On this arbiter, by `RemoteRecipient`.
-    Near(Context),
+    /// In this process, by `Recipient`; with a second arbiter, if there is one.
+    Plain(Option<Arbiter>),
+    /// In this process, by `RemoteRecipient`; with a second arbiter, if there is one.
+    Near(Context, Option<Arbiter>),
     /// On this arbiter and in another process, by `RemoteRecipient`.
     Apart(Context, Child),
 }
@@ -24,6 +24,7 @@ pub(super) enum Stage {
 pub(super) enum Side {
     /// With the leader.
     Here,
+    /// On the second arbiter, or in the other process.
     There,
 }
 
@@ -35,10 +36,25 @@ impl Side {
 }
 
 impl Stage {
+    /// On one arbiter.
+    ///
     /// # Errors
     /// [`Failure::Ours`].
     pub(super) async fn near(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self::Near(ours::root(settings).await?))
+        Ok(Self::Near(ours::root(settings).await?, None))
+    }
+
+    /// On two arbiters.
+    ///
+    /// # Errors
+    /// [`Failure::Ours`].
+    pub(super) async fn on_two(settings: Settings) -> Result<Self, Failure> {
+        Ok(Self::Near(ours::root(settings).await?, Some(Arbiter::new())))
+    }
+
+    /// On two arbiters, on plain actix.
+    pub(super) fn plain_on_two() -> Self {
+        Self::Plain(Some(Arbiter::new()))
     }
 
     /// # Errors
@@ -55,12 +71,21 @@ impl Stage {
     /// [`Failure::Ours`].
     pub(super) async fn start<A>(&self, side: Side, actor: A) -> Result<Player<A>, Failure>
     where
-        A: Spawn<Args = A> + Actor<Context = actix::Context<A>> + Serialize + DeserializeOwned,
+        A: Spawn<Args = A>
+            + Actor<Context = actix::Context<A>>
+            + Serialize
+            + DeserializeOwned
+            + Send,
     {
         match (self, side) {
             (Self::Apart(_, child), Side::There) => {
                 let actor = child.spawn::<A>(actor).await;
                 Ok(Player::Reachable(actor.map_err(Failure::ours("spawning an actor"))?))
+            }
+            (Self::Plain(Some(second)) | Self::Near(_, Some(second)), Side::There) => {
+                let (context, (tell, told)) = (self.context().cloned(), oneshot::channel());
+                second.spawn_fn(move || drop(tell.send(started(context.as_ref(), actor))));
+                told.await.map_err(Failure::ours("starting an actor on an arbiter"))
             }
             _ => Ok(self.lead(actor)),
         }
@@ -71,18 +96,36 @@ impl Stage {
     where
         A: RemoteActor + Actor<Context = actix::Context<A>>,
     {
+        started(self.context(), actor)
+    }
+
+    fn context(&self) -> Option<&Context> {
         match self {
-            Self::Plain => Player::Plain(actor.start()),
-            Self::Near(context) | Self::Apart(context, _) => {
-                Player::Reachable(context.start(actor))
-            }
+            Self::Plain(_) => None,
+            Self::Near(context, _) | Self::Apart(context, _) => Some(context),
         }
     }
 
     pub(super) async fn end(self) {
-        if let Self::Near(context) | Self::Apart(context, _) = self {
+        if let Some(context) = self.context() {
             context.shutdown().await;
         }
+        if let Self::Plain(Some(second)) | Self::Near(_, Some(second)) = self {
+            second.stop();
+            // What it frees must not be counted as another measure's.
+            let _ = second.join();
+        }
+    }
+}
+
+/// Starts an actor on the arbiter of this thread.
+fn started<A>(context: Option<&Context>, actor: A) -> Player<A>
+where
+    A: RemoteActor + Actor<Context = actix::Context<A>>,
+{
+    match context {
+        None => Player::Plain(actor.start()),
+        Some(context) => Player::Reachable(context.start(actor)),
     }
 }
 

@@ -1,12 +1,16 @@
 //! actix, which has no network: the floor on which Actogen's actors stand, in one process.
 
-use actix::{Actor, Addr, Arbiter, Context, Handler, Message, MessageResult, System};
+use actix::{
+    Actor, Addr, Arbiter, ArbiterHandle, AsyncContext, Context, Handler, Message, MessageResult,
+    System, WrapFuture,
+};
 use measure::{
     Error,
     drive::drive,
     note::{Note, Tally},
+    savina::{Behaviour, Players, Side, System as Stage},
     target::{self, Target},
-    work::{Outcome, Place, Work, Worker},
+    work::{Kind, Outcome, Place, Work, Worker},
 };
 use std::time::Duration;
 
@@ -72,13 +76,69 @@ impl Target for ByAddr {
     }
 }
 
+/// The actors of whole programs: on this thread, or on two.
+#[derive(Clone)]
+struct Arbiters {
+    second: Option<ArbiterHandle>,
+}
+
+struct Playing<B>(B);
+
+/// Nothing points into it.
+impl<B> Unpin for Playing<B> {}
+
+impl<B: 'static> Actor for Playing<B> {
+    type Context = Context<Self>;
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Say<M>(M);
+
+impl<B: Behaviour<Arbiters>> Handler<Say<B::Message>> for Playing<B> {
+    type Result = ();
+
+    fn handle(&mut self, Say(message): Say<B::Message>, ctx: &mut Self::Context) {
+        if let Some(later) = self.0.handle(message) {
+            ctx.spawn(later.into_actor(self));
+        }
+    }
+}
+
+impl Stage for Arbiters {
+    type Address<B: Behaviour<Self>> = Addr<Playing<B>>;
+
+    async fn start<B: Behaviour<Self>>(
+        &self,
+        side: Side,
+        behaviour: B,
+    ) -> Result<Self::Address<B>, Error> {
+        let playing = Playing(behaviour);
+        Ok(match &self.second {
+            Some(second) if side == Side::There => Actor::start_in_arbiter(second, |_| playing),
+            _ => playing.start(),
+        })
+    }
+
+    fn tell<B: Behaviour<Self>>(address: &Self::Address<B>, message: B::Message) {
+        address.do_send(Say(message));
+    }
+}
+
 struct Actix {
     here: ByAddr,
     there: ByAddr,
+    on_one: Players<Arbiters>,
+    on_two: Players<Arbiters>,
 }
 
 impl Worker for Actix {
     async fn run(&self, work: &Work, lasts: Duration) -> Result<Outcome, Error> {
+        if let Kind::Play(program) = work.kind {
+            let players =
+                if work.place == Place::CrossArbiter { &self.on_two } else { &self.on_one };
+            return players.play(program, lasts).await;
+        }
         match work.place {
             Place::SameArbiter => target::run(&self.here, work.kind, lasts).await,
             Place::CrossArbiter => target::run(&self.there, work.kind, lasts).await,
@@ -95,7 +155,13 @@ fn main() -> Result<(), Error> {
     System::new().block_on(async {
         let other = Arbiter::new();
         let there = Sink::start_in_arbiter(&other.handle(), |_| Sink::default());
-        let worker = Actix { here: ByAddr(Sink::default().start()), there: ByAddr(there) };
+        let second = Some(other.handle());
+        let worker = Actix {
+            here: ByAddr(Sink::default().start()),
+            there: ByAddr(there),
+            on_one: Players::new(Arbiters { second: None }),
+            on_two: Players::new(Arbiters { second }),
+        };
         drive(&worker, "in one process").await
     })
 }

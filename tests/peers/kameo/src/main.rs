@@ -1,4 +1,5 @@
-//! kameo: one actor in a second process, over libp2p (TCP, encrypted by Noise, multiplexed by Yamux: what kameo's book shows).
+//! kameo: one actor in a second process, over libp2p (TCP, encrypted by Noise, multiplexed by Yamux: what kameo's book shows); and whole programs in
+//! this process.
 //!
 //! kameo sends every message as a request of libp2p on a stream of its own. Of those that nobody waits for it drops what exceeds its
 //! streams, silently, and their order is not kept.
@@ -16,9 +17,10 @@ use measure::{
     Error, PATIENCE,
     drive::drive,
     note::{self, Tally},
+    savina::{Behaviour as Playable, Players, Side, System},
     second::{self, Second},
     target::{self, Target},
-    work::{Outcome, Place, Work, Worker},
+    work::{Kind, Outcome, Place, Work, Worker},
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,9 +78,54 @@ impl Message<Told> for Sink {
     }
 }
 
-struct Kameo(RemoteActorRef<Sink>);
+/// The actors of whole programs: tasks, on the two threads of tokio.
+#[derive(Clone)]
+struct Tasks;
 
-impl Target for Kameo {
+struct Playing<B>(B);
+
+impl<B: Playable<Tasks>> Actor for Playing<B> {
+    type Args = Self;
+    type Error = std::convert::Infallible;
+
+    async fn on_start(playing: Self, _: ActorRef<Self>) -> Result<Self, Self::Error> {
+        Ok(playing)
+    }
+}
+
+struct Say<M>(M);
+
+impl<B: Playable<Tasks>> Message<Say<B::Message>> for Playing<B> {
+    type Reply = ();
+
+    async fn handle(&mut self, Say(message): Say<B::Message>, _: &mut Context<Self, ()>) {
+        if let Some(later) = self.0.handle(message) {
+            tokio::spawn(later);
+        }
+    }
+}
+
+impl System for Tasks {
+    type Address<B: Playable<Self>> = ActorRef<Playing<B>>;
+
+    /// Without a bound, as the others: nobody waits for room here, and a performance is as large as ours has room for.
+    async fn start<B: Playable<Self>>(
+        &self,
+        _: Side,
+        behaviour: B,
+    ) -> Result<Self::Address<B>, Error> {
+        Ok(Playing::spawn_with_mailbox(Playing(behaviour), mailbox::unbounded()))
+    }
+
+    fn tell<B: Playable<Self>>(address: &Self::Address<B>, message: B::Message) {
+        // Whoever has ended is missed where the messages are counted.
+        let _ = address.tell(Say(message)).try_send();
+    }
+}
+
+struct Sent(RemoteActorRef<Sink>);
+
+impl Target for Sent {
     async fn tell(&self, note: note::Note) -> Result<(), Error> {
         Ok(self.0.tell(&Tell(note)).send()?)
     }
@@ -96,14 +143,22 @@ impl Target for Kameo {
     }
 }
 
+struct Kameo {
+    remote: Sent,
+    players: Players<Tasks>,
+}
+
 impl Worker for Kameo {
     async fn run(&self, work: &Work, lasts: Duration) -> Result<Outcome, Error> {
-        target::run(self, work.kind, lasts).await
+        match work.kind {
+            Kind::Play(program) => self.players.play(program, lasts).await,
+            kind => target::run(&self.remote, kind, lasts).await,
+        }
     }
 
     fn without(&self, work: &Work) -> Option<&'static str> {
-        (work.place != Place::Remote)
-            .then_some("kameo has no arbiters: its actors are tasks that tokio places")
+        let is_placed = work.place != Place::Remote && !matches!(work.kind, Kind::Play(_));
+        is_placed.then_some("kameo has no arbiters: its actors are tasks that tokio places")
     }
 }
 
@@ -158,7 +213,8 @@ async fn first(other: &str) -> Result<(), Error> {
         }
     };
     let sink = tokio::time::timeout(PATIENCE, finding).await.map_err(|_| "no connection")?;
-    drive(&Kameo(sink), "libp2p: TCP, Noise, Yamux").await
+    let (remote, players) = (Sent(sink), Players::new(Tasks));
+    drive(&Kameo { remote, players }, "libp2p: TCP, Noise, Yamux").await
 }
 
 async fn second() -> Result<(), Error> {

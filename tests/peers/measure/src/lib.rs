@@ -11,6 +11,7 @@
 //! | [`order`] | how the runner and a peer speak |
 //! | [`drive`](mod@drive) | a peer's life: orders, one after the other |
 //! | [`target`] | the measure loops, for whatever can be told and asked |
+//! | [`savina`] | whole programs, for whatever has actors |
 //! | [`second`] | a peer's second process |
 //! | [`span`] | how long a work lasts; percentiles |
 //!
@@ -19,6 +20,7 @@
 pub mod drive;
 pub mod note;
 pub mod order;
+pub mod savina;
 pub mod second;
 pub mod span;
 pub mod target;

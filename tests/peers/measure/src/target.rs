@@ -58,6 +58,7 @@ pub async fn run(target: &impl Target, kind: Kind, lasts: Duration) -> Result<Ou
     match kind {
         Kind::Tell(bytes) => tell(target, bytes, lasts).await,
         Kind::Ask(in_flight) => ask(target, in_flight, lasts).await,
+        Kind::Play(program) => Err(format!("{program:?} is no work with one target").into()),
     }
 }
 

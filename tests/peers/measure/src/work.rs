@@ -25,6 +25,21 @@ pub enum Kind {
     Tell(usize),
     /// Requests of [`SMALL`] bytes, so many unanswered at any time.
     Ask(usize),
+    /// A program, again and again ([`savina`](crate::savina)).
+    Play(Program),
+}
+
+/// One of Savina's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "they are known by these names")]
+pub enum Program {
+    PingPong,
+    Counting,
+    ForkJoin,
+    ThreadRing,
+    Big,
+    Bank,
+    BoundedBuffer,
 }
 
 /// Whether more or less of a measure is better.
@@ -72,6 +87,16 @@ const fn work(name: &'static str, place: Place, kind: Kind, measures: &'static [
     Work { name, place, kind, measures }
 }
 
+const MESSAGES: &str = "messages/s";
+
+const fn play(name: &'static str, program: Program, measures: &'static [Measure]) -> Work {
+    work(name, Place::SameArbiter, Kind::Play(program), measures)
+}
+
+const fn play_on_two(name: &'static str, program: Program, measures: &'static [Measure]) -> Work {
+    work(name, Place::CrossArbiter, Kind::Play(program), measures)
+}
+
 /// Every work there is.
 pub const WORKS: &[Work] = &[
     work("tell64", Place::Remote, Kind::Tell(SMALL), &[rate("tell64", "messages/s")]),
@@ -102,6 +127,16 @@ pub const WORKS: &[Work] = &[
         Kind::Ask(1),
         &[time("ask_cross_arbiter_p50"), time("ask_cross_arbiter_p99")],
     ),
+    play("pingpong_local", Program::PingPong, &[rate("pingpong_local", MESSAGES)]),
+    play("counting_local", Program::Counting, &[rate("counting_local", MESSAGES)]),
+    play("forkjoin_local", Program::ForkJoin, &[rate("forkjoin_local", MESSAGES)]),
+    play("threadring_local", Program::ThreadRing, &[rate("threadring_local", MESSAGES)]),
+    play("big_local", Program::Big, &[rate("big_local", MESSAGES)]),
+    play("bank_local", Program::Bank, &[rate("bank_local", MESSAGES)]),
+    play("boundedbuffer_local", Program::BoundedBuffer, &[rate("boundedbuffer_local", MESSAGES)]),
+    play_on_two("forkjoin_two", Program::ForkJoin, &[rate("forkjoin_two", MESSAGES)]),
+    play_on_two("big_two", Program::Big, &[rate("big_two", MESSAGES)]),
+    play_on_two("bank_two", Program::Bank, &[rate("bank_two", MESSAGES)]),
 ];
 
 impl Work {

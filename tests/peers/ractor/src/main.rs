@@ -1,4 +1,4 @@
-//! ractor and ractor_cluster: one actor in a second process, over ractor's TCP (not encrypted); and one on a thread of this process.
+//! ractor and ractor_cluster: one actor in a second process, over ractor's TCP (not encrypted); and whole programs in this process.
 
 use std::time::Duration;
 
@@ -6,9 +6,10 @@ use measure::{
     Error, PATIENCE,
     drive::drive,
     note::{Note, Tally},
+    savina::{Behaviour, Players, Side, System},
     second::{self, Second},
     target::{self, Target},
-    work::{Outcome, Place, Work, Worker},
+    work::{Kind, Outcome, Place, Work, Worker},
 };
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort};
 use ractor_cluster::{NodeServer, NodeServerMessage, RactorClusterMessage};
@@ -83,18 +84,72 @@ impl Target for ByRef {
     }
 }
 
+/// The actors of whole programs: tasks, on the two threads of tokio.
+#[derive(Clone)]
+struct Tasks;
+
+/// An actor here is its state.
+struct Playing<B>(std::marker::PhantomData<B>);
+
+impl<B: Behaviour<Tasks>> Actor for Playing<B> {
+    type Msg = Say<B::Message>;
+    type State = B;
+    type Arguments = B;
+
+    async fn pre_start(&self, _: ActorRef<Self::Msg>, state: B) -> Result<B, ActorProcessingErr> {
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        Say(message): Self::Msg,
+        state: &mut B,
+    ) -> Result<(), ActorProcessingErr> {
+        if let Some(later) = state.handle(message) {
+            tokio::spawn(later);
+        }
+        Ok(())
+    }
+}
+
+struct Say<M>(M);
+
+impl<M: Send + 'static> ractor::Message for Say<M> {}
+
+impl System for Tasks {
+    type Address<B: Behaviour<Self>> = ActorRef<Say<B::Message>>;
+
+    async fn start<B: Behaviour<Self>>(
+        &self,
+        _: Side,
+        behaviour: B,
+    ) -> Result<Self::Address<B>, Error> {
+        Ok(Actor::spawn(None, Playing(std::marker::PhantomData), behaviour).await?.0)
+    }
+
+    fn tell<B: Behaviour<Self>>(address: &Self::Address<B>, message: B::Message) {
+        // Whoever has ended is missed where the messages are counted.
+        let _ = address.cast(Say(message));
+    }
+}
+
 struct Ractor {
     remote: ByRef,
+    players: Players<Tasks>,
 }
 
 impl Worker for Ractor {
     async fn run(&self, work: &Work, lasts: Duration) -> Result<Outcome, Error> {
-        target::run(&self.remote, work.kind, lasts).await
+        match work.kind {
+            Kind::Play(program) => self.players.play(program, lasts).await,
+            kind => target::run(&self.remote, kind, lasts).await,
+        }
     }
 
     fn without(&self, work: &Work) -> Option<&'static str> {
-        (work.place != Place::Remote)
-            .then_some("ractor has no arbiters: its actors are tasks that tokio places")
+        let is_placed = work.place != Place::Remote && !matches!(work.kind, Kind::Play(_));
+        is_placed.then_some("ractor has no arbiters: its actors are tasks that tokio places")
     }
 }
 
@@ -116,7 +171,8 @@ async fn first(port: &str) -> Result<(), Error> {
         }
     };
     let cell = tokio::time::timeout(PATIENCE, joining).await.map_err(|_| "no connection")?;
-    drive(&Ractor { remote: ByRef(cell.into()) }, "TCP").await
+    let (remote, players) = (ByRef(cell.into()), Players::new(Tasks));
+    drive(&Ractor { remote, players }, "TCP").await
 }
 
 async fn second() -> Result<(), Error> {

@@ -8,11 +8,39 @@ pub(crate) struct Demand {
     pub(crate) times: f64,
 }
 
+const fn demand(measure: &'static str, peer: &'static str, times: f64) -> Demand {
+    Demand { measure, peer, times }
+}
+
 pub(crate) const DEMANDS: &[Demand] = &[
-    Demand { measure: "tell64", peer: "elfo", times: 3.0 },
-    Demand { measure: "tell64", peer: "erlang", times: 5.0 },
-    Demand { measure: "ask64_x64", peer: "elfo", times: 1.2 },
-    Demand { measure: "tell1k", peer: "elfo", times: 1.0 },
+    demand("tell64", "elfo", 3.0),
+    demand("tell64", "erlang", 5.0),
+    demand("ask64_x64", "elfo", 1.2),
+    demand("tell1k", "elfo", 1.0),
+    demand("pingpong_local", "actix", 1.0),
+    demand("counting_local", "actix", 1.0),
+    demand("forkjoin_local", "actix", 1.0),
+    demand("threadring_local", "actix", 1.0),
+    demand("big_local", "actix", 1.0),
+    demand("bank_local", "actix", 1.0),
+    demand("boundedbuffer_local", "actix", 1.0),
+    demand("pingpong_local", "ractor", 1.0),
+    demand("counting_local", "ractor", 1.0),
+    demand("forkjoin_local", "ractor", 1.0),
+    demand("threadring_local", "ractor", 1.0),
+    demand("big_local", "ractor", 1.0),
+    demand("bank_local", "ractor", 1.0),
+    demand("boundedbuffer_local", "ractor", 1.0),
+    demand("pingpong_local", "kameo", 1.0),
+    demand("counting_local", "kameo", 1.0),
+    demand("forkjoin_local", "kameo", 1.0),
+    demand("threadring_local", "kameo", 1.0),
+    demand("big_local", "kameo", 1.0),
+    demand("bank_local", "kameo", 1.0),
+    demand("boundedbuffer_local", "kameo", 1.0),
+    demand("forkjoin_two", "actix", 2.0),
+    demand("big_two", "actix", 2.0),
+    demand("bank_two", "actix", 2.0),
 ];
 
 impl Demand {

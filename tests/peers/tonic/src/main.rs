@@ -105,6 +105,7 @@ impl Worker for Streaming {
         match work.kind {
             Kind::Tell(bytes) => self.tell(bytes, lasts).await,
             Kind::Ask(in_flight) => self.ask(in_flight, lasts).await,
+            Kind::Play(_) => Err(NO_ACTORS.into()),
         }
     }
 
