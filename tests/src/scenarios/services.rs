@@ -27,6 +27,8 @@ struct Counts {
     at_once: Cell<u32>,
     most_at_once: Cell<u32>,
     fails: Cell<bool>,
+    /// A start that is to fail waits for it.
+    failing: Notify,
 }
 
 thread_local! {
@@ -51,6 +53,7 @@ impl Service for Ledger {
         // Whoever calls meanwhile finds it starting.
         cx.ping(cx.place()).await?;
         if counts.fails.get() {
+            counts.failing.notified().await;
             return Err("the ledger is locked away".into());
         }
         let (sum, entries) = (Cell::new(0), RefCell::default());
@@ -324,12 +327,17 @@ pub async fn m15_a_service_that_does_not_start_says_why<F: Fabric>(mesh: &Mesh<F
     let (root, child, _) = family(mesh).await?;
     let ledger = root.service_in::<Ledger>(child.place());
     counts().fails.set(true);
-    for outcome in gather([ledger.add(1), ledger.add(2)]).await {
+    let calls = [ledger.add(1), ledger.add(2)];
+    // Behind them, so they have come.
+    root.service_in::<Raw>(child.place()).call::<Subtract>(&1).await.unwrap_err();
+    counts().failing.notify_one();
+    for outcome in gather(calls).await {
         let error = outcome.unwrap_err();
         assert_eq!(error.handled(), Handled::No);
         assert!(error.to_string().contains("the ledger is locked away"), "{error}");
     }
     assert_eq!(counts().starts.get(), 1);
+    counts().failing.notify_one();
     let error = child.start_service::<Ledger>().await.unwrap_err();
     assert!(matches!(error, ServiceError::NotStarted { .. }), "{error}");
     counts().fails.set(false);
