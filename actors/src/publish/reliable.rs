@@ -216,6 +216,8 @@ impl Context {
             forged: refused.forged,
             revoked: refused.revoked,
             not_permitted: refused.not_permitted,
+            no_room: refused.no_room,
+            misplaced: refused.misplaced,
             ..sent
         })
     }

@@ -74,4 +74,8 @@ pub struct PublishStats {
     pub revoked: u64,
     /// Messages that the context's policy does not let through.
     pub not_permitted: u64,
+    /// Messages, plain ones too, that did not go on to a neighbour: 8 MiB waited for room on the way to neighbours.
+    pub no_room: u64,
+    /// Messages, plain ones too, that were refused here because the neighbour that brought them does not lead to their publisher.
+    pub misplaced: u64,
 }

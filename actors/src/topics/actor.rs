@@ -8,10 +8,11 @@ use std::{
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context as ActixContext, Handler, WrapFuture};
 use actogen_runtime::{
-    core::{Address, ContextId, Handle, Incarnation, policy::Origin},
+    core::{Address, ContextId, Dead, DeadReason, Handle, Handled, Incarnation, policy::Origin},
     events::{ContextEvent, ContextEvents},
 };
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -19,9 +20,10 @@ use super::{
     gate::{Admitted, Gate, Refused},
     hub::{Hub, Interest, News, Who},
     inbox::{Arrived, Inbox},
+    outbox::Outbox,
 };
 use crate::{
-    Inbound, RemoteActor, RemoteMessage, SendError,
+    Inbound, RemoteActor, RemoteMessage, SendError, Tell,
     address::Remote,
     context::Context,
     directory::Here,
@@ -132,10 +134,17 @@ pub(crate) struct Topics {
     parent: Option<ContextId>,
     subscriptions: BTreeMap<u64, To>,
     gate: Gate,
+    outbox: Outbox,
+    /// Messages that cannot come from the neighbour that brought them.
+    misplaced: u64,
     /// What neighbours could not be told yet, in order.
     late: BTreeMap<ContextId, VecDeque<Interest>>,
     /// Those who wait until all neighbours have said what they want.
     asking: Vec<oneshot::Sender<()>>,
+}
+
+fn topics_of(context: ContextId) -> Address {
+    Address { context, handle: Handle::TOPICS, incarnation: Incarnation::ANY }
 }
 
 impl Topics {
@@ -147,14 +156,15 @@ impl Topics {
             parent: None,
             subscriptions: BTreeMap::new(),
             gate: Gate::default(),
+            outbox: Outbox::default(),
+            misplaced: 0,
             late: BTreeMap::new(),
             asking: Vec::new(),
         }
     }
 
     fn at(&self, neighbour: ContextId) -> Remote<Self> {
-        let (context, incarnation) = (neighbour, Incarnation::ANY);
-        self.cx.remote(Address { context, handle: Handle::TOPICS, incarnation })
+        self.cx.remote(topics_of(neighbour))
     }
 
     /// What has happened to the links comes before what comes by them.
@@ -269,7 +279,7 @@ impl Topics {
         let (mut gone, mut here) = (Vec::new(), Vec::new());
         for who in self.hub.route(&carried.topic, by) {
             match who {
-                Who::Behind(neighbour) => self.at(neighbour).do_send(carried.clone()),
+                Who::Behind(neighbour) => self.send_on(neighbour, carried.clone(), ctx),
                 Who::Here(number) => here.push(number),
             }
         }
@@ -290,6 +300,41 @@ impl Topics {
         for number in gone {
             self.unsubscribe(number, ctx);
         }
+    }
+
+    /// Sends something on to a neighbour. What finds no room now waits, and all that comes behind it; where nothing more may wait it becomes a dead
+    /// letter.
+    fn send_on(&mut self, neighbour: ContextId, carried: Carried, ctx: &mut ActixContext<Self>) {
+        if self.outbox.is_busy(neighbour) {
+            if !self.outbox.push(neighbour, carried) {
+                let text = "too much that was published waits for room on the way there";
+                let dead = Dead::new(DeadReason::Congested, Handled::No, self.cx.id(), text);
+                self.cx.count_sent(1);
+                self.cx.dead_letter(topics_of(neighbour), Carried::TAG.get(), &dead);
+            }
+            return;
+        }
+        let mut told = self.at(neighbour).tell(carried);
+        // One that has no way is counted as refused; that the link is lost is told by an event.
+        if (&mut told).now_or_never().is_none() {
+            self.outbox.begin(neighbour);
+            self.go_on_behind(neighbour, told, ctx);
+        }
+    }
+
+    /// Sends what waits for a neighbour, one behind the other.
+    fn go_on_behind(
+        &self,
+        neighbour: ContextId,
+        told: Tell<Carried>,
+        ctx: &mut ActixContext<Self>,
+    ) {
+        ctx.spawn(told.into_actor(self).map(move |_, me, ctx| {
+            if let Some(next) = me.outbox.next(neighbour) {
+                let told = me.at(neighbour).tell(next);
+                me.go_on_behind(neighbour, told, ctx);
+            }
+        }));
     }
 
     /// False when nobody takes this subscription's messages out any more.
@@ -406,13 +451,17 @@ impl Handler<Inbound<Carried>> for Topics {
 
     fn handle(&mut self, carried: Inbound<Carried>, ctx: &mut ActixContext<Self>) {
         self.catch_up(ctx);
-        let Some(neighbour) = neighbour(&carried.origin) else { return };
+        let Some(neighbour) = neighbour(&carried.origin) else {
+            self.misplaced += 1;
+            return;
+        };
         let carried = carried.message;
         if self.may_bring(neighbour, carried.from)
             && super::pattern::check_topic(&carried.topic).is_ok()
         {
             self.carry(carried, Some(neighbour), ctx);
         } else {
+            self.misplaced += 1;
             tracing::warn!(context = %self.cx.id(), %neighbour, from = %carried.from, "a publication that cannot come from there is refused");
         }
     }
@@ -434,7 +483,8 @@ impl Handler<FromHere> for Topics {
             }
             Does::Policy(policy) => self.gate.set_policy(policy),
             Does::Refused(to) => {
-                let _ = to.send(self.gate.refused());
+                let (no_room, misplaced) = (self.outbox.dropped(), self.misplaced);
+                let _ = to.send(Refused { no_room, misplaced, ..self.gate.refused() });
             }
             Does::Admit { recorded, to } => {
                 let mut admit = |(carried, at): &(Carried, SystemTime)| {

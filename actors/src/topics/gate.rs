@@ -19,6 +19,10 @@ pub(crate) struct Refused {
     pub(crate) forged: u64,
     pub(crate) revoked: u64,
     pub(crate) not_permitted: u64,
+    /// No neighbour had room for it.
+    pub(crate) no_room: u64,
+    /// It cannot come from where it came from.
+    pub(crate) misplaced: u64,
 }
 
 /// So many messages are known again.

@@ -6,6 +6,7 @@
 //! | `pattern` | topics and patterns, and who wants which |
 //! | `hub` | where a message goes from one context: a pure machine |
 //! | `inbox` | what waits for a subscription |
+//! | `outbox` | what waits for room on the way to a neighbour |
 //! | `observe` | looking at messages of whatever type |
 //! | `gate` | which messages come in: checked signatures, policy |
 //! | `actor` | the actor of each context that drives the hub |
@@ -24,6 +25,7 @@ mod gate;
 mod hub;
 mod inbox;
 mod observe;
+mod outbox;
 mod pattern;
 
 use std::{
@@ -174,7 +176,8 @@ impl<'a> IntoFuture for Publish<'a> {
 
 impl Context {
     /// Publishes a message under a topic: to all in the mesh who have subscribed to it by then, as far as that is known here. Waits for room
-    /// to hand it on; nobody says who has got it.
+    /// to hand it over; nobody says who has got it. What finds no room on a link waits, as long as no more than 8 MiB do, and is a dead letter then
+    /// ([`PublishStats::no_room`](crate::PublishStats::no_room)).
     pub fn publish<M: RemoteMessage>(&self, topic: &str, message: &M) -> Publish<'_> {
         let mut body = Vec::new();
         if let Err(error) = message.encode(M::CODEC, &mut body) {

@@ -282,6 +282,7 @@ macro_rules! conformance {
             what_is_published_comes_to_who_has_subscribed,
             a_message_takes_each_link_once,
             an_actor_can_subscribe,
+            what_finds_no_room_on_a_link_comes_when_there_is_some,
             who_takes_nothing_out_learns_what_was_dropped,
             a_subscription_moves_with_its_context,
             what_is_published_comes_also_when_those_above_have_moved,

@@ -150,6 +150,37 @@ pub async fn an_actor_can_subscribe<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     Ok(())
 }
 
+/// What is published faster than a link takes it waits for room on the way, at each hop, and comes in its order.
+pub async fn what_finds_no_room_on_a_link_comes_when_there_is_some<F: Fabric>(
+    mesh: &Mesh<F>,
+) -> Outcome {
+    const BURST: u64 = 60;
+    let root = mesh.root().await?;
+    let child = mesh.child(&root, 1).await?;
+    let other = mesh.child(&root, 2).await?;
+    let mut news: Subscription<News> = other.subscribe("org.*")?;
+    heard_by(&mut news, "org.a", &[&child]).await;
+    // At once: they take turns with nobody.
+    let publishes = (1..=BURST).map(|number| {
+        let news = News(number, vec![0; 60_000]);
+        let child = &child;
+        async move { child.publish("org.a", &news).await }
+    });
+    let published = futures_util::future::join_all(publishes);
+    let come = async {
+        for number in 1..=BURST {
+            assert_eq!(first_above_zero(&mut news).await, ("org.a".to_owned(), number));
+        }
+    };
+    let (published, ()) = tokio::join!(published, come);
+    assert!(published.iter().all(Result::is_ok), "{published:?}");
+    for context in [&root, &child, &other] {
+        let stats = context.publish_stats().await?;
+        assert_eq!((stats.no_room, stats.misplaced), (0, 0));
+    }
+    Ok(())
+}
+
 /// Who takes nothing out misses what finds no room, and learns how much.
 pub async fn who_takes_nothing_out_learns_what_was_dropped<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
     let root = mesh.root().await?;
