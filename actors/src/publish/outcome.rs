@@ -134,4 +134,9 @@ pub enum NotSent {
     /// There was no room on the way until time was over.
     #[error("there was no room on the way until time was over")]
     NoRoom,
+    /// Time was over before its turn had come.
+    #[error(
+        "time was over before it was its turn to be sent: give it more, or publish less at a time"
+    )]
+    TooLate,
 }

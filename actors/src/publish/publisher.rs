@@ -292,7 +292,10 @@ impl Handler<FromHere> for Publishing {
                 carried.signed = Some(signed);
                 self.stats.sent += 1;
                 let published = publish_here(&self.cx, *carried);
-                let _ = done.send(published.map_err(|error| PublishError::Dead(error.to_string())));
+                let _ = done.send(published.map_err(|error| match error {
+                    SendError::Full(()) => PublishError::Full,
+                    error => PublishError::Dead(error.to_string()),
+                }));
             }
             Does::GiveUp { number } => {
                 if let Some(waiting) = self.waiting.get(&number) {

@@ -170,6 +170,7 @@ impl Waiter {
         if now >= self.deadline {
             return Step::Done(Err(match self.has_left {
                 true => ReliableError::Timeout(Box::new(self.partial())),
+                false if self.sent == 0 => ReliableError::NotSent(NotSent::TooLate),
                 false => ReliableError::NotSent(NotSent::NoRoom),
             }));
         }

@@ -77,6 +77,9 @@ pub enum PublishError {
     /// The message has no form in its codec.
     #[error("the message cannot be encoded: {0}")]
     Unencodable(#[from] CodecError),
+    /// As much as may wait is waiting to be published here.
+    #[error("as much as may wait is waiting to be published here: try again later")]
+    Full,
     /// The context's own topics could not be reached, such as in a context that ends.
     #[error("{0}")]
     Dead(String),

@@ -152,10 +152,10 @@ fn a_rejection_ends_it_at_once() {
 
 #[test]
 fn g03_the_deadline_is_kept_and_what_never_left_was_not_sent() {
-    let mut waiter = waiter(AckLevel::Processed, &[0]);
+    let mut tried = waiter(AckLevel::Processed, &[0]);
     let (mut now, mut sent) = (Moment::START, 0);
     let end = loop {
-        match waiter.step(now, 1.0) {
+        match tried.step(now, 1.0) {
             Step::Send => sent += 1,
             Step::Wait(until) => {
                 assert!(until > now && until <= DEADLINE);
@@ -168,6 +168,11 @@ fn g03_the_deadline_is_kept_and_what_never_left_was_not_sent() {
     // At 0, 250, 750 and 1750 ms; the next one would be at 3750.
     assert_eq!(sent, 4);
     assert_eq!(end, Err(ReliableError::NotSent(NotSent::NoRoom)));
+    // Nor was one whose turn comes when its time is over.
+    let Step::Done(end) = waiter(AckLevel::Processed, &[0]).step(DEADLINE, 1.0) else {
+        panic!("its time is over");
+    };
+    assert_eq!(end, Err(ReliableError::NotSent(NotSent::TooLate)));
 }
 
 /// What the adversary makes of an acknowledgement.
