@@ -284,10 +284,35 @@ impl<'a, A: RemoteActor> Turn<'a, A> {
             // Whoever hears the answer may look at the counters next.
             self.count_delivered();
         }
-        let _scope = self.current.trace.map(|sender| trace::handle(self.intake.context(), sender));
+        match self.current.trace {
+            None => self.call_here(actor, message, codec),
+            Some(sender) => self.call_in_trace(sender, actor, message, codec),
+        }
+    }
+
+    #[inline(always)]
+    fn call_here<H>(&mut self, actor: &mut A, message: H, codec: Codec)
+    where
+        A: Handler<H>,
+        H: Message<Result: Body> + 'static,
+        <A as Handler<H>>::Result: 'static,
+    {
         let result = actor.handle(message, self.ctx);
         let reply = self.port();
         respond::<A, H, _>(result, codec, reply, self);
+    }
+
+    /// Apart, so that messages without a trace, which most are, pay for no scope.
+    #[cold]
+    #[inline(never)]
+    fn call_in_trace<H>(&mut self, sender: TraceContext, actor: &mut A, message: H, codec: Codec)
+    where
+        A: Handler<H>,
+        H: Message<Result: Body> + 'static,
+        <A as Handler<H>>::Result: 'static,
+    {
+        let _scope = trace::handle(self.intake.context(), sender);
+        self.call_here(actor, message, codec);
     }
 }
 
