@@ -52,6 +52,8 @@ pub enum Forgery {
     Genuine,
     /// It is signed with the forger's key, under the recipient's certificate.
     Key,
+    /// The recipient has signed it, under an earlier certificate of his.
+    Earlier(Vec<u8>),
     /// It is for another hash.
     Hash,
     /// It is for another id.
@@ -170,6 +172,10 @@ impl RogueAcks {
         match forgery {
             Forgery::Genuine => key = recipient,
             Forgery::Key => {}
+            Forgery::Earlier(certificate) => {
+                key = recipient;
+                ack.certificate = certificate.clone().into();
+            }
             Forgery::Hash => ack.hash[0] ^= 1,
             Forgery::Id => ack.id = MessageId::new(ack.id.get() ^ 1),
             Forgery::Stranger => ack.name = "nobody".into(),

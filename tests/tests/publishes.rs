@@ -1,6 +1,6 @@
 //! Reliable publishes among faults and forgers. `SIM_SEED=N cargo test -p actogen-tests --test publishes` replays one seed.
 
-use std::thread;
+use std::{collections::BTreeMap, thread};
 
 use actogen_tests::sim::{Publishes, publishes};
 
@@ -40,10 +40,20 @@ fn of_ten_thousand_publishes_among_faults_and_forgers_none_succeeds_falsely() {
             ("timed out", sum(|seen| seen.timed_out)),
             ("rejected", sum(|seen| seen.rejected)),
             ("published again", sum(|seen| seen.again)),
-            ("ignored", sum(|seen| seen.ignored)),
         ] {
-            assert!(count > 500, "{count} {what}");
+            assert!(count > 300, "{count} {what}");
         }
+        let mut ignored = BTreeMap::new();
+        for (why, count) in all.iter().flat_map(|(_, seen)| &seen.ignored) {
+            *ignored.entry(*why).or_insert(0) += count;
+        }
+        println!("acknowledgements that did not count: {ignored:?}");
+        for (why, count) in ignored {
+            // A recipient here says what it is asked for, or nothing. And what is late finds no publish that waits.
+            assert!(count > 20 || ["weaker", "late"].contains(&why), "{count} {why}");
+        }
+        assert!(sum(|seen| seen.overflowed) > 50, "too few messages are lost one by one");
+        assert!(sum(|seen| seen.deafened) > 30, "too few links are cut one way");
         assert!(sum(|seen| seen.crashes) > 50, "too few crashes");
     }
 }

@@ -1,5 +1,6 @@
-//! Reliable publishes among faults and forgers: partitions, crashes at each step of handling, verdicts of every kind, the same ids again, and
-//! acknowledgements that are forged or replayed. Not one success may be said that no recipient has signed for.
+//! Reliable publishes among faults and forgers: partitions of both ways and of one, crashes at each step of handling, verdicts of every kind, messages
+//! that find no room, the same ids again, and acknowledgements that are forged, replayed, doubled, late, or by whoever has been revoked. Not one success
+//! may be said that no recipient has signed for.
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use actogen::{
-    AckLevel, Context, Delivery, MessageId, ReliableError,
+    AckLevel, Context, Delivery, IgnoredAcks, MessageId, ReliableError,
     prelude::*,
     testing::{self, TestMesh},
 };
@@ -21,6 +22,9 @@ use crate::rogue_acks::{Forgery, RogueAcks};
 
 const TOPIC: &str = "org.orders";
 const NAMES: [&str; 3] = ["audit", "billing", "stock"];
+
+/// The name of a context that is revoked before anything is published, and acknowledges as if it were not.
+const REVOKED: &str = "former";
 
 /// So many publishers at a time.
 const AT_ONCE: usize = 20;
@@ -43,8 +47,12 @@ pub struct Publishes {
     pub not_sent: u64,
     /// Publishes of an id that had been published before.
     pub again: u64,
-    /// Acknowledgements that did not count.
-    pub ignored: u64,
+    /// Acknowledgements that did not count, by why.
+    pub ignored: BTreeMap<&'static str, u64>,
+    /// Messages that found no room at a consumer: each was lost on its way, and others were not.
+    pub overflowed: u64,
+    /// Links that were cut one way only.
+    pub deafened: u64,
     /// Contexts that crashed or were lost.
     pub crashes: u64,
     /// Promises that were broken.
@@ -66,6 +74,24 @@ struct Truth {
     orders: RefCell<BTreeMap<Key, u64>>,
     seen: RefCell<Publishes>,
     is_calm: Cell<bool>,
+}
+
+impl Publishes {
+    fn ignore(&mut self, acks: &IgnoredAcks) {
+        for (why, count) in [
+            ("other id", acks.other_id),
+            ("other hash", acks.other_hash),
+            ("stranger", acks.stranger),
+            ("weaker", acks.weaker),
+            ("forged", acks.forged),
+            ("revoked", acks.revoked),
+            ("misnamed", acks.misnamed),
+            ("duplicate", acks.duplicate),
+            ("late", acks.late),
+        ] {
+            *self.ignored.entry(why).or_default() += count;
+        }
+    }
 }
 
 impl Truth {
@@ -102,6 +128,15 @@ impl Told {
     }
 }
 
+/// Does something when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// How a recipient's consumer ended.
 enum End {
     /// It only begins anew.
@@ -118,6 +153,8 @@ async fn consume(truth: Rc<Truth>, name: usize, context: Context, mut dice: Dice
     let consume = context.consume::<Order>(TOPIC).prefetch(8, 1 << 20);
     let consume = consume.within(Duration::from_millis(400)).again_after(Duration::from_millis(50));
     let Ok(mut deliveries) = consume.deliveries() else { return End::Context };
+    let consumption = deliveries.consumption();
+    let _counted = OnDrop(|| truth.seen.borrow_mut().overflowed += consumption.stats().overflowed);
     while let Some(delivery) = deliveries.next().await {
         let step = if truth.is_calm.get() { 99 } else { dice.below(100) };
         let crashes = |step| if step % 2 == 0 { End::Consumer } else { End::Context };
@@ -186,11 +223,13 @@ async fn publish(truth: Rc<Truth>, from: Context, mut dice: Dice, publishes: Rc<
         let required: BTreeSet<_> = required.collect();
         let level = if dice.percent(20) { AckLevel::Durable } else { AckLevel::Processed };
         let message = Order(order);
-        let publish = from.publish(TOPIC, &message).require(required.iter().map(|n| NAMES[*n]));
+        let also = dice.percent(10).then_some(REVOKED);
+        let names = required.iter().map(|name| NAMES[*name]).chain(also);
+        let publish = from.publish(TOPIC, &message).require(names);
         let outcome = publish.level(level).id(id).within(dice.millis(50, 1500)).await;
-        let ignored = outcome.as_ref().err().and_then(ReliableError::partial);
-        let ignored = ignored.map_or(0, |partial| partial.ignored_acks.total());
-        truth.seen.borrow_mut().ignored += ignored;
+        if let Some(partial) = outcome.as_ref().err().and_then(ReliableError::partial) {
+            truth.seen.borrow_mut().ignore(&partial.ignored_acks);
+        }
         let count = |of: fn(&mut Publishes) -> &mut u64| *of(&mut truth.seen.borrow_mut()) += 1;
         match outcome {
             Ok(confirmed) => {
@@ -198,7 +237,7 @@ async fn publish(truth: Rc<Truth>, from: Context, mut dice: Dice, publishes: Rc<
                 let acked: BTreeSet<_> = confirmed.acked.keys().map(String::as_str).collect();
                 let names: BTreeSet<_> = required.iter().map(|name| NAMES[*name]).collect();
                 let is_true = required.iter().all(|name| truth.has(*name, id, order, level));
-                if acked != names || !is_true {
+                if acked != names || !is_true || also.is_some() {
                     truth.violation(format!("{id} by {names:?} at {level:?}: {confirmed:?}"));
                 }
             }
@@ -222,6 +261,7 @@ async fn forge(
     rogue: &RogueAcks,
     publishers: &[Context],
     recipients: &RefCell<Vec<Context>>,
+    revoked: &Context,
     mut dice: Dice,
 ) {
     loop {
@@ -236,6 +276,11 @@ async fn forge(
             (recipients[name].clone(), recipients[(name + 1) % NAMES.len()].clone())
         };
         let about = heard[heard.len() - 1 - dice.below(heard.len().min(AT_ONCE))];
+        let publisher = publishers[dice.below(publishers.len())].id();
+        if dice.percent(15) {
+            rogue.say(publisher, revoked, REVOKED, about, &Forgery::Genuine);
+            continue;
+        }
         let forgery = match dice.below(7) {
             0 => Forgery::Key,
             1 => Forgery::Hash,
@@ -252,8 +297,11 @@ async fn forge(
         {
             continue;
         }
-        let publisher = publishers[dice.below(publishers.len())].id();
         rogue.say(publisher, &recipient, NAMES[name], about, &forgery);
+        if dice.percent(30) {
+            // And once more.
+            rogue.say(publisher, &recipient, NAMES[name], about, &forgery);
+        }
     }
 }
 
@@ -292,11 +340,20 @@ async fn keep(
                 }
                 begin(name, context, Dice::of(dice.next(), &[1]));
             }
-            () = tokio::time::sleep(dice.millis(50, 1500)) => {
+            () = tokio::time::sleep(dice.millis(50, 1000)) => {
                 let context = recipients.borrow()[dice.below(NAMES.len())].clone();
                 match std::mem::take(&mut cut) || truth.is_calm.get() {
                     true => mesh.heal(),
-                    false if dice.percent(50) => mesh.delay(root, &context, dice.millis(0, 300)),
+                    false if dice.percent(40) => mesh.delay(root, &context, dice.millis(0, 300)),
+                    false if dice.percent(75) => {
+                        // His acknowledgements are lost, or what is sent to him is.
+                        match dice.percent(70) {
+                            true => mesh.deafen(&context, root),
+                            false => mesh.deafen(root, &context),
+                        }
+                        truth.seen.borrow_mut().deafened += 1;
+                        cut = true;
+                    }
                     false => {
                         mesh.partition(&[root], &[&context]);
                         cut = true;
@@ -322,6 +379,8 @@ pub fn publishes(seed: u64, count: u64) -> Publishes {
             recipients.borrow_mut().push(recipient);
         }
         let publishers = [mesh.child(&root).await, mesh.child(&root).await];
+        let revoked = mesh.named_child(&root, &[REVOKED]).await;
+        root.revoke(revoked.id())?;
         let forger = mesh.child(&root).await;
         let rogue = RogueAcks::listen(&forger, TOPIC)?;
         let left = Rc::new(Cell::new(count));
@@ -340,6 +399,8 @@ pub fn publishes(seed: u64, count: u64) -> Publishes {
                     truth.violation(format!("in the end nothing fails, and yet: {error}"));
                 }
                 let stats = publisher.publish_stats().await?;
+                *truth.seen.borrow_mut().ignored.entry("unknown").or_default() +=
+                    stats.acks_unknown;
                 if (stats.waiting, stats.waiting_bytes) != (0, 0) {
                     truth.violation(format!("something is left over: {stats:?}"));
                 }
@@ -349,7 +410,7 @@ pub fn publishes(seed: u64, count: u64) -> Publishes {
         tokio::select! {
             done = work => done,
             () = keep(mesh, &truth, &root, &recipients, Dice::of(seed, &[1])) => Ok(()),
-            () = forge(&truth, &rogue, &publishers, &recipients, Dice::of(seed, &[2])) => Ok(()),
+            () = forge(&truth, &rogue, &publishers, &recipients, &revoked, Dice::of(seed, &[2])) => Ok(()),
         }
     });
     let seen = seen.seen.borrow();
