@@ -88,6 +88,12 @@ impl Queue {
         if std::mem::replace(&mut self.idle, false) { self.waker.clone() } else { None }
     }
 
+    /// The actor's task is another one than before: at its first poll, and after a restart.
+    #[cold]
+    fn runs_in(&mut self, task: &Waker) -> Option<Waker> {
+        self.waker.replace(task.clone())
+    }
+
     /// Adds a value to the run that waits last, if that is of its type and has room, or begins another.
     #[inline]
     fn put<M: RemoteMessage>(&mut self, message: M, reply: Option<Handle>) {
@@ -265,20 +271,15 @@ impl Intake {
         &self.context
     }
 
-    /// Notes which task the actor runs in, if that is another than `known` says: the same one nearly always.
+    /// Notes which task the actor runs in, if that is another than `known` says: the same one nearly always. [`Self::take`] notes it as
+    /// well, for actors that are not guarded.
     #[inline]
     pub(crate) fn runs_in(&self, task: &Waker, known: &mut Option<Waker>) {
         if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
-            self.runs_elsewhere(task, known);
+            *known = Some(task.clone());
+            // Dropped behind the lock: it may be the last of its task.
+            let _former = self.queue.lock().runs_in(task);
         }
-    }
-
-    #[cold]
-    fn runs_elsewhere(&self, task: &Waker, known: &mut Option<Waker>) {
-        *known = Some(task.clone());
-        let former = self.queue.lock().waker.replace(task.clone());
-        // Not under the lock: it may be the last of its task.
-        drop(former);
     }
 
     /// Has the actor polled, whatever it waits for. Before its first poll that comes anyway.
@@ -293,14 +294,20 @@ impl Intake {
         }
     }
 
-    /// Moves all that waits into `taken`, which is empty; false when there is nothing, and the next push wakes the pump. `spare` is a run
-    /// that the pump has emptied.
+    /// Moves all that waits into `taken`, which is empty; false when there is nothing, and the next push wakes the pump, which runs in this
+    /// task. `spare` is a run that the pump has emptied.
     pub(crate) fn take(
         &self,
         taken: &mut VecDeque<Waiting>,
         spare: &mut Option<Box<dyn Run>>,
+        task: &Waker,
     ) -> bool {
+        // Dropped behind the lock: it may be the last of its task.
+        let _former;
         let mut queue = self.queue.lock();
+        if !queue.waker.as_ref().is_some_and(|known| known.will_wake(task)) {
+            _former = queue.runs_in(task);
+        }
         if spare.is_some() {
             std::mem::swap(&mut queue.spare, spare);
         }

@@ -176,7 +176,7 @@ pub(crate) enum Ask {
     Start { actor: String, arguments: Vec<u8> },
     /// Begin a life of an actor in a mailbox that outlives it; the answer is the mailbox's handle.
     Begin { seat: Seat, actor: String, arguments: Vec<u8> },
-    /// End that life, within so many milliseconds; [`LifeOver`] says when it has.
+    /// End that life, within so many milliseconds; [`LifeOver`] says when it has. Asked at [`Handle::END`].
     End { seat: Seat, grace: u64 },
     /// End this actor when the other one fails.
     Link { follower: Handle, leader: Address, number: u64 },
@@ -231,8 +231,12 @@ pub(crate) struct Requests(mpsc::Receiver<Envelope>);
 /// The door for requests, to be opened before anybody can reach the context, and what comes in by it.
 pub(crate) fn door() -> (impl FnOnce(&actogen_runtime::Context) + Send + 'static, Requests) {
     let (requests, receiver) = mpsc::channel(BACKLOG);
-    let open = |context: &actogen_runtime::Context| {
-        context.bind_reserved(Handle::SPAWN, Arc::new(Door { requests }), Policy::ParentAuthority);
+    let open = move |context: &actogen_runtime::Context| {
+        // By the second one, which overtakes what authors send, come words that an actor shall end.
+        for handle in [Handle::SPAWN, Handle::END] {
+            let door = Door { requests: requests.clone() };
+            context.bind_reserved(handle, Arc::new(door), Policy::ParentAuthority);
+        }
     };
     (open, Requests(receiver))
 }

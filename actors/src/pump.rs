@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
-    task::{self, Poll, Waker},
+    task::{self, Poll},
 };
 
 use actix::{
@@ -23,20 +23,16 @@ use crate::{
     intake::{Intake, Waiting},
     trace,
     turn::{End, Envelope, Turn},
-    values::Run,
 };
 
 /// The pump of one bound actor.
 pub(crate) struct Pump<A: RemoteActor> {
     intake: Arc<Intake>,
     taken: VecDeque<Waiting>,
-    /// A run that has been emptied, on its way back.
-    spare: Option<Box<dyn Run>>,
     /// Made with the first rest: the quantum is over, and the local task that marks the rest has not run yet.
     resting: Option<Rc<Cell<bool>>>,
     in_flight: InFlight<A>,
     address: WeakAddr<A>,
-    task: Option<Waker>,
 }
 
 impl<A: RemoteActor> Unpin for Pump<A> {}
@@ -46,11 +42,9 @@ impl<A: RemoteActor> Pump<A> {
         Self {
             intake,
             taken: VecDeque::new(),
-            spare: None,
             resting: None,
             in_flight: InFlight::default(),
             address,
-            task: None,
         }
     }
 
@@ -61,7 +55,9 @@ impl<A: RemoteActor> Pump<A> {
         ctx: &mut ActixContext<A>,
         task: &mut task::Context<'_>,
     ) -> Option<String> {
-        if self.taken.is_empty() && !self.intake.take(&mut self.taken, &mut self.spare) {
+        // A run that has been emptied, on its way back.
+        let mut spare = None;
+        if self.taken.is_empty() && !self.intake.take(&mut self.taken, &mut spare, task.waker()) {
             return None;
         }
         let is_long = self.taken.len() > 1 || self.taken.front().is_some_and(Waiting::is_run);
@@ -69,7 +65,7 @@ impl<A: RemoteActor> Pump<A> {
         while !turn.has_ended() {
             let Some(waiting) = self.taken.front_mut() else {
                 turn.release();
-                if self.intake.take(&mut self.taken, &mut self.spare) {
+                if self.intake.take(&mut self.taken, &mut spare, task.waker()) {
                     turn.is_timed();
                     continue;
                 }
@@ -81,7 +77,7 @@ impl<A: RemoteActor> Pump<A> {
                     if let Some(Waiting::Values(run)) = self.taken.pop_front()
                         && run.is_short()
                     {
-                        self.spare = Some(run);
+                        spare = Some(run);
                     }
                 }
             }
@@ -125,7 +121,6 @@ impl<A: RemoteActor> ActorFuture<A> for Pump<A> {
         if ctx.waiting() {
             return Poll::Pending;
         }
-        me.intake.runs_in(task.waker(), &mut me.task);
         if me.intake.end_asked.load(Ordering::Acquire) {
             match me.intake.asked_end() {
                 Some(StopReason::Killed) => ctx.terminate(),

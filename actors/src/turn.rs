@@ -13,6 +13,7 @@ use actogen_runtime::{
     core::{Dead, DeadReason, Handle, Handled, policy::Origin},
     envelope::ReplyPort,
 };
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
@@ -23,8 +24,9 @@ use crate::{
     intake::{Intake, Load, Waiting},
     message::{Body, Codec, Inbound, RemoteMessage, Tag},
     respond::{fail, respond},
+    supervise::Passed,
     trace::{self, TraceContext},
-    values::{Next, Run, Values},
+    values::{EncodedValue, Next, Run, Values},
 };
 
 /// The most messages of one turn; then I/O, timers and other actors get theirs.
@@ -382,6 +384,38 @@ fn refuse_next<A: RemoteActor>(
     let Some((charge, reply)) = next else { return };
     (turn.current.charge, turn.current.reply) = (charge, reply);
     turn.refuse(reason, text);
+    turn.goes_on();
+}
+
+/// Takes the next message of an envelope for somebody who passes it on, without looking into it. `take` may refuse it, and say why.
+pub(crate) fn pass_next<A: RemoteActor>(
+    envelope: &mut Envelope<'_>,
+    turn: &mut Turn<'_, A>,
+    take: impl FnOnce(Passed) -> Result<(), &'static str>,
+) {
+    let (tag, origin) = (envelope.tag, envelope.origin(turn));
+    turn.begin(tag, origin, None);
+    let taken = match &mut envelope.content {
+        Content::Batch(batch) => batch.take().map(|Taken { item, body, .. }| {
+            (item.charge(), item.reply, item.codec, Ok(Bytes::copy_from_slice(body)))
+        }),
+        Content::Values(run, _) => {
+            let (charge, codec) = (run.next().map_or(0, |next| next.charge), run.codec().number());
+            run.take_encoded()
+                .map(|EncodedValue { reply, body }| (charge, reply, codec, body.map(Bytes::from)))
+        }
+    };
+    let Some((charge, reply, codec, body)) = taken else { return };
+    (turn.current.charge, turn.current.reply) = (charge, reply);
+    match body {
+        Ok(body) => match take(Passed { tag, codec, body, origin, reply }) {
+            Ok(()) => turn.delivered += 1,
+            Err(why) => turn.refuse(DeadReason::MailboxFull, why.to_owned()),
+        },
+        Err(error) => {
+            turn.refuse(DeadReason::Malformed, format!("it cannot be encoded: {error}"));
+        }
+    }
     turn.goes_on();
 }
 

@@ -7,7 +7,7 @@ use std::{any::Any, cell::Cell, collections::VecDeque, vec};
 
 use actogen_runtime::{core::Handle, envelope::ENVELOPE_OVERHEAD};
 
-use crate::message::RemoteMessage;
+use crate::message::{Codec, CodecError, RemoteMessage};
 
 /// The most bytes of one run.
 const RUN_BYTES: usize = 16 * 1024;
@@ -24,6 +24,13 @@ pub(crate) struct Next {
     pub(crate) reply: Option<Handle>,
 }
 
+/// A message for somebody who passes it on.
+#[derive(Debug)]
+pub(crate) struct EncodedValue {
+    pub(crate) reply: Option<Handle>,
+    pub(crate) body: Result<Vec<u8>, CodecError>,
+}
+
 /// A run of messages of one type, whichever that is.
 pub(crate) trait Run: Any + Send {
     /// How many are left.
@@ -34,6 +41,12 @@ pub(crate) trait Run: Any + Send {
 
     /// Drops the next one.
     fn drop_next(&mut self);
+
+    /// Takes the next one, encoded.
+    fn take_encoded(&mut self) -> Option<EncodedValue>;
+
+    /// The codec in which its messages are encoded.
+    fn codec(&self) -> Codec;
 
     /// Whether it has room for few messages only, so that it may be kept when it is empty.
     fn is_short(&self) -> bool;
@@ -139,6 +152,18 @@ impl<M: RemoteMessage> Run for Values<M> {
         self.take();
     }
 
+    fn take_encoded(&mut self) -> Option<EncodedValue> {
+        let reply = self.take_reply();
+        let message = self.take()?.into_inner();
+        let mut body = Vec::new();
+        let encoded = message.encode(M::CODEC, &mut body);
+        Some(EncodedValue { reply, body: encoded.map(|()| body) })
+    }
+
+    fn codec(&self) -> Codec {
+        M::CODEC
+    }
+
     fn is_short(&self) -> bool {
         self.room <= FEW && self.replies.capacity() <= FEW
     }
@@ -147,7 +172,7 @@ impl<M: RemoteMessage> Run for Values<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Codec, Tag};
+    use crate::message::Tag;
 
     #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
     struct Number(u32);

@@ -10,6 +10,7 @@ use actogen_core::{
 use bytes::Bytes;
 
 use crate::{
+    batch::{Batch, Item},
     context::Context,
     direct::Load,
     lane::{Class, LaneError},
@@ -136,6 +137,21 @@ impl Context {
             .map_err(|error| self.not_posted(way, error))?;
         self.count_sent(1);
         Ok(())
+    }
+
+    /// Puts an encoded message of somebody else into a mailbox of this context: its answer goes to them.
+    pub fn hand_in(
+        &self,
+        to: &LocalMailbox,
+        handle: Handle,
+        from: Origin,
+        message: Encoded<'_>,
+        reply: Option<Handle>,
+    ) {
+        let Encoded { tag, codec, body, .. } = message;
+        let mut batch = Batch::new(handle, from, Bytes::copy_from_slice(body));
+        batch.push(Item::new(tag, codec, reply, 0..body.len()));
+        to.bound.mailbox.push(self, batch);
     }
 
     fn takes_values(&self) -> PostError {

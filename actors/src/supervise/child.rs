@@ -8,10 +8,15 @@ use actogen_runtime::{
     launch::Launch,
 };
 
-use super::policy::Restart;
+use super::{
+    front::{self, Front},
+    policy::Restart,
+};
 use crate::{
     actor::RemoteActor,
+    address::Remote,
     context::Context,
+    directory::Group,
     intake::Over,
     message::{Body, Codec, CodecError},
     nursery::{Kept, made},
@@ -28,12 +33,19 @@ pub struct ChildSpec {
     pub(super) restart: Restart,
     pub(super) grace: Duration,
     pub(super) what: What,
+    /// Whether it has an address that stays when it moves.
+    pub(super) stable: bool,
 }
 
 /// What a child is.
 pub(super) enum What {
     Here(Box<dyn Here>),
-    There { actor: &'static str, arguments: Result<Vec<u8>, CodecError>, place: Placement },
+    There {
+        actor: &'static str,
+        arguments: Result<Vec<u8>, CodecError>,
+        place: Placement,
+        front: front::Open,
+    },
     Process(Box<dyn FnMut() -> Launch>),
 }
 
@@ -78,7 +90,7 @@ impl<A: RemoteActor, F: FnMut(&Context) -> A> Here for Made<A, F> {
 
 impl ChildSpec {
     pub(super) fn new(name: impl Into<String>, what: What) -> Self {
-        Self { name: name.into(), restart: Restart::default(), grace: GRACE, what }
+        Self { name: name.into(), restart: Restart::default(), grace: GRACE, what, stable: false }
     }
 
     /// An actor of the supervisor's own context, made anew for each life.
@@ -90,13 +102,14 @@ impl ChildSpec {
     }
 
     /// An actor that another context's program has registered with `spawn` in its derive; those contexts must lie below the supervisor's.
-    /// Say where by [`Self::at`], [`Self::any_of`], [`Self::placed_by`] or [`Self::in_context`]; it is started in the supervisor's own
+    /// Say where by [`Self::at`], [`Self::any_of`], [`Self::in_group`], [`Self::placed_by`] or [`Self::in_context`]; it is started in the supervisor's own
     /// context otherwise.
     pub fn spawned<A: Spawn>(name: impl Into<String>, arguments: A::Args) -> Self {
         let mut encoded = Vec::new();
         let arguments = arguments.encode(Codec::Postcard, &mut encoded).map(|()| encoded);
         let here = Placement::OneOf(Box::new(|context| vec![context.place()]));
-        Self::new(name, What::There { actor: A::NAME, arguments, place: here })
+        let front = Front::open::<A>;
+        Self::new(name, What::There { actor: A::NAME, arguments, place: here, front })
     }
 
     /// A context: launched anew for each life, and ended with its process.
@@ -131,9 +144,43 @@ impl ChildSpec {
         self.place(Placement::OneOf(Box::new(choose)))
     }
 
+    /// In the context of any member of a group: in another member's when its own is lost, or could not start it. Members that do not lie below the
+    /// supervisor's context are passed over; while there is none, the start fails and is tried again.
+    pub fn in_group<B: RemoteActor>(self, group: Group<B>) -> Self {
+        self.placed_by(move |context| {
+            let own = context.place();
+            let below = context.descendants();
+            let mut places: Vec<_> = group
+                .members()
+                .iter()
+                .map(Remote::context_id)
+                .filter(|member| *member == own.context || below.contains(member))
+                .filter_map(|member| {
+                    if member == own.context { Some(own) } else { context.place_of(member) }
+                })
+                .collect();
+            places.dedup();
+            places
+        })
+    }
+
     /// In the context that is another child of the same supervisor, added before, by its name. Its lives wait for that one's.
     pub fn in_context(self, child: impl Into<String>) -> Self {
         self.place(Placement::In(child.into()))
+    }
+
+    /// Gives it an address that stays valid wherever its lives are: a mailbox in the supervisor's context, which passes messages on to the life of now, in
+    /// their order. What comes while there is none waits for the next, up to 4 MiB and the limit for requests. What has left for a life that is lost is
+    /// not sent again: a request is answered with the reason, and may have been handled. Each message takes the way by the supervisor, and the actor sees
+    /// that context as its sender, unless it lives there itself.
+    ///
+    /// # Panics
+    /// For a child that is not [spawned](Self::spawned): one of the supervisor's own context keeps its address anyway.
+    pub fn stable(mut self) -> Self {
+        let is_spawned = matches!(self.what, What::There { .. });
+        assert!(is_spawned, "`{}` is not spawned, and keeps its address anyway", self.name);
+        self.stable = true;
+        self
     }
 
     /// Whether it begins another life when one is over; [`Restart::Permanent`] unless said otherwise.

@@ -5,7 +5,7 @@ use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 use actix::{ActorFutureExt, AsyncContext, Context as ActixContext, Handler, Message, WrapFuture};
 use actogen_runtime::{
     Ended, Place,
-    core::{Handle, Handled},
+    core::{Address, Handle, Handled},
     launch::Launch,
     mailbox::StopReason,
 };
@@ -170,7 +170,7 @@ impl Supervisor {
         let (cx, seat) = (self.cx.clone(), self.seat(number));
         let has_seat = self.children[child].seat.is_some();
         let asking = async move {
-            let answer = ask(&cx, place, &body).await;
+            let answer = ask(&cx, place.address(Handle::SPAWN), &body).await;
             if matches!(answer, Err(NoAnswer::Lost(_))) || (answer.is_err() && !has_seat) {
                 // A life that has begun would go on where nobody knows of it.
                 tell(&cx, place, &Ask::Close { seat }).await;
@@ -203,7 +203,7 @@ impl Supervisor {
         let seat = self.seat(number);
         let running = &mut self.children[child];
         let moves = running.moves;
-        let What::There { actor, arguments, place } = &mut running.spec.what else {
+        let What::There { actor, arguments, place, .. } = &mut running.spec.what else {
             return Err("it lives here".to_owned());
         };
         let place = match (&running.seat, sibling, place) {
@@ -335,9 +335,9 @@ impl NoAnswer {
     }
 }
 
-/// Asks a context for something, and reads its answer.
-async fn ask(cx: &Context, place: Place, body: &[u8]) -> Result<Handle, NoAnswer> {
-    let answer = cx.ask(place.address(Handle::SPAWN), body).await;
+/// Asks a context's nursery for something, and reads its answer.
+async fn ask(cx: &Context, nursery: Address, body: &[u8]) -> Result<Handle, NoAnswer> {
+    let answer = cx.ask(nursery, body).await;
     let answer = answer.map_err(|dead| match dead.handled {
         Handled::No => NoAnswer::Refused(dead.to_string()),
         _ => NoAnswer::Lost(dead.to_string()),
@@ -349,7 +349,12 @@ async fn ask(cx: &Context, place: Place, body: &[u8]) -> Result<Handle, NoAnswer
 /// As [`ask`], where nothing hangs on the answer: if the context is lost, the watch says so. Gives whether it was heard.
 async fn tell(cx: &Context, place: Place, what: &Ask) -> bool {
     let Ok(body) = Codec::Postcard.encode(what) else { return false };
-    match ask(cx, place, &body).await {
+    let handle = match what {
+        // It is not held up by what its sender has sent to the actor; that it begins has been answered before.
+        Ask::End { .. } => Handle::END,
+        _ => Handle::SPAWN,
+    };
+    match ask(cx, place.address(handle), &body).await {
         Ok(_) => true,
         Err(error) => {
             let why = error.text();

@@ -8,6 +8,7 @@
 //! | `child` | what a child is, and where it lives |
 //! | `supervisor` | the actor that drives the plan |
 //! | `life` | how it begins and ends a life, here and elsewhere |
+//! | `front` | an address that stays when a child moves to another context |
 //! | `orders`, `events` | what it can be asked, and what it tells |
 //!
 //! ```text
@@ -23,6 +24,7 @@
 
 mod child;
 mod events;
+mod front;
 mod life;
 mod orders;
 mod plan;
@@ -36,6 +38,7 @@ use actogen_runtime::{Place, core::policy::Policy, mailbox::StopReason};
 pub use child::ChildSpec;
 use events::Listeners;
 pub use events::{ChildEvent, ChildEvents};
+pub(crate) use front::Passed;
 pub use orders::{ChildState, ChildStatus, OrderError};
 pub(crate) use policy::chance;
 pub use policy::{Backoff, Restart, Strategy};
@@ -163,7 +166,8 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    /// The child of this name, when it is up. It keeps this address until its context is lost; ask again then.
+    /// The child of this name, when it is up. It keeps this address until its context is lost; ask again then. One with a
+    /// [stable address](ChildSpec::stable) keeps it as long as its supervisor lives.
     ///
     /// # Errors
     /// [`OrderError`]; with [`OrderError::Dead`] also when it does not come up within the context's limit for requests.

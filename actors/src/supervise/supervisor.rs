@@ -15,8 +15,9 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     ChildSpec, Supervision, chance,
-    child::may_speak_for,
+    child::{What, may_speak_for},
     events::{ChildEvent, Listeners, Teller},
+    front::{Front, Leads},
     life::{LifeIsOver, Seated},
     orders::{ChildState, ChildStatus, Children, Find, Found, Order, OrderError, Wish},
     plan::{Act, GivenUp, LifeEnd, Plan, State},
@@ -43,6 +44,8 @@ pub(super) struct Ward {
     pub(super) moves: usize,
     pub(super) why: Option<String>,
     pub(super) waiting: Vec<Asker>,
+    /// The address that stays, if it has one.
+    front: Option<Front>,
 }
 
 /// Supervises children.
@@ -86,6 +89,7 @@ impl Supervisor {
                 moves: 0,
                 why: None,
                 waiting: Vec::new(),
+                front: None,
             })
             .collect();
         let (begun, events) = (Instant::now(), Teller::default());
@@ -125,6 +129,7 @@ impl Supervisor {
             }
         };
         for child in 0..self.children.len() {
+            self.lead(child);
             self.tell(child);
         }
         if let Some(timer) = self.timer.take() {
@@ -176,7 +181,7 @@ impl Supervisor {
     /// A life has begun.
     pub(super) fn started(&mut self, child: usize) {
         self.plan.started(child, self.now());
-        if let Some(Found { address, .. }) = found(&self.children[child]) {
+        if let Some(address) = seated(&self.children[child]) {
             let child = self.children[child].spec.name.clone();
             self.events.tell(ChildEvent::Up { child, address });
         }
@@ -230,6 +235,26 @@ impl Supervisor {
             self.plan.ended(child, &end, now, chance);
         }
         self.settle(ctx);
+    }
+
+    /// Says where the messages for a child go that has an address which stays.
+    fn lead(&mut self, child: usize) {
+        let running = &mut self.children[child];
+        let What::There { front, .. } = &running.spec.what else { return };
+        if !running.spec.stable {
+            return;
+        }
+        let front = running.front.get_or_insert_with(|| front(&self.cx));
+        let stays_down = !self.plan.is_wanted(child) || self.plan.is_ending();
+        front.leads(match &running.seat {
+            _ if self.plan.state(child) == State::Down && stays_down => {
+                let why = running.why.clone();
+                Leads::Down(why.unwrap_or_else(|| "it was stopped".to_owned()))
+            }
+            // Its mailbox is there between two lives too.
+            Some((_, Seated::There { place, handle, .. })) => Leads::To(place.address(*handle)),
+            _ => Leads::Nowhere,
+        });
     }
 
     /// Answers those who ask for a child, and closes the mailbox of one that stays down.
@@ -296,13 +321,20 @@ impl Supervisor {
     }
 }
 
+/// Where a child's life is.
+fn seated(running: &Ward) -> Option<Address> {
+    let (_, seat) = running.seat.as_ref()?;
+    Some(match seat {
+        Seated::Here(kept) => kept.address(),
+        Seated::There { place, handle, .. } => place.address(*handle),
+        Seated::Process(process) => process.place().address(Handle::PING),
+    })
+}
+
+/// Where those find it who ask for it.
 fn found(running: &Ward) -> Option<Found> {
-    let address = match &running.seat {
-        Some((_, Seated::Here(kept))) => kept.address(),
-        Some((_, Seated::There { place, handle, .. })) => place.address(*handle),
-        Some((_, Seated::Process(process))) => process.place().address(Handle::PING),
-        None => return None,
-    };
+    let seated = seated(running)?;
+    let address = running.front.as_ref().map_or(seated, Front::address);
     Some(Found { address, kind: running.spec.kind().unwrap_or("context").to_owned() })
 }
 

@@ -90,6 +90,22 @@ async fn a_process_is_a_child_too(cx: Context) -> actogen::Result<()> {
     assert_eq!(prices.send(Price("tea".into())).await?, 3);
     // ANCHOR_END: lost
     shop.end().await;
+
+    // ANCHOR: stable
+    let moves = ChildSpec::spawned::<Prices>("prices", ()).in_context("east").stable();
+    let shop = cx.supervise(
+        Supervision::new(Strategy::OneForOne)
+            .child(ChildSpec::context("east", Launch::local))
+            .child(moves),
+    );
+    let prices = shop.child::<Prices>("prices").await?;
+    assert_eq!(prices.send(Price("tea".into())).await?, 3);
+    shop.renew("east").await?;
+    let other = shop.place("east").await?;
+    println!("{} is there now, and the address is the same", other.context);
+    assert_eq!(prices.send(Price("tea".into())).await?, 3);
+    // ANCHOR_END: stable
+    shop.end().await;
     Ok(())
 }
 

@@ -183,6 +183,8 @@ impl Handle {
     pub const WHO_HAS: Self = Self(137);
     /// Acknowledgements of what a context has published; whoever was required to give one.
     pub const PUBLISH: Self = Self(138);
+    /// Asks an actor to end that was begun by [`Self::SPAWN`] for a supervisor; needs a parent's authority.
+    pub const END: Self = Self(139);
     /// Dead letters of this handle are dead replies; never a destination.
     pub const IS_DEAD: Self = Self(999);
 
@@ -212,7 +214,7 @@ impl Handle {
     }
 
     /// The stream that envelopes to this handle take on every hop (protocol rules 4 and 6): the control stream for watch
-    /// requests and pauses, which must overtake user messages, and for words about paths, which must not wait for one; a lane by
+    /// requests, pauses and a supervisor's word that an actor shall end, which must overtake user messages, and for words about paths, which must not wait for one; a lane by
     /// the low two bits for everything else.
     pub const fn stream(self) -> StreamId {
         match self {
@@ -221,6 +223,7 @@ impl Handle {
             | Self::PAUSE
             | Self::RESUME
             | Self::CANCEL
+            | Self::END
             | Self::FLUSHED
             | Self::BEHIND
             | Self::LOST_ON_CONTROL => StreamId::CONTROL,
@@ -456,6 +459,7 @@ mod tests {
             assert!(Handle::lost(stream).is_reserved() && Handle::lost(stream).is_lost());
         }
         assert_eq!(Handle::SPAWN.stream(), StreamId::lane(0));
+        assert_eq!(Handle::END.stream(), StreamId::CONTROL);
         assert_eq!(Handle(1007).stream(), StreamId::lane(3));
     }
 

@@ -5,8 +5,8 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use actogen::{
-    Backoff, ChildEvent, ChildSpec, ChildState, Context, DeadReason, Ended, OrderError, Place,
-    Restart, StopReason, Strategy, Supervised, Supervision, prelude::*,
+    Backoff, ChildEvent, ChildSpec, ChildState, Context, DeadReason, Ended, Handled, OrderError,
+    Place, Restart, StopReason, Strategy, Supervised, Supervision, prelude::*,
 };
 
 use crate::{
@@ -29,9 +29,14 @@ struct Crash;
 #[remote(name = "test.Finish")]
 struct Finish;
 
+/// Handles nothing more for an hour.
+#[derive(Debug, RemoteMessage, Serialize, Deserialize)]
+#[remote(name = "test.Doze")]
+struct Doze;
+
 /// Does what it is told.
 #[derive(RemoteActor, Default)]
-#[remote(name = "test.fickle", messages(Poke, Crash, Finish), spawn(u64))]
+#[remote(name = "test.fickle", messages(Poke, Crash, Finish, Doze), spawn(u64))]
 struct Fickle {
     poked: u64,
     stubborn: bool,
@@ -77,6 +82,13 @@ impl Handler<Finish> for Fickle {
     type Result = ();
     fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
         ctx.stop();
+    }
+}
+
+impl Handler<Doze> for Fickle {
+    type Result = ();
+    fn handle(&mut self, _: Doze, ctx: &mut Self::Context) {
+        ctx.wait(actix::fut::wrap_future(tokio::time::sleep(Duration::from_secs(3600))));
     }
 }
 
@@ -295,6 +307,141 @@ pub async fn a_child_elsewhere_outlives_its_context<F: Fabric>(mesh: &Mesh<F>) -
     };
     assert_eq!(poke(&one).await?, 11);
     assert_eq!(states(&tree).await, [(ChildState::Up, 2)]);
+    Ok(())
+}
+
+/// A stable address leads to the life of now, in whichever context that is. What comes between two lives is handled by the next, in its order; what comes
+/// to a child that is down is refused with the reason.
+pub async fn a_stable_address_outlives_its_actors_contexts<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let (first, second) = (mesh.child(&root, 1).await?, mesh.child(&root, 2).await?);
+    let other = mesh.child(&root, 3).await?;
+    let places: Vec<Place> = [&first, &second].map(|context| context.place()).into();
+    let spec = ChildSpec::spawned::<Fickle>("one", 10).any_of(places).stable();
+    let pause = Duration::from_millis(200);
+    let backoff = Backoff::new(pause, pause, Duration::from_secs(60));
+    let tree = root.supervise(supervision(Strategy::OneForOne).backoff(backoff).child(spec));
+    let mut lives = tree.events();
+    let one = child(&tree, "one").await;
+    assert_eq!(one.context_id(), root.id());
+    let far = one.clone().attach(&other);
+    assert_eq!((poke(&one).await?, poke(&far).await?), (11, 12));
+    // It fails where it is: its mailbox is kept.
+    let crash = soon("an answer", far.send(Crash)).await.unwrap_err();
+    assert!(crash.to_string().contains("as it was told"), "{crash}");
+    assert_eq!(poke(&far).await?, 11);
+    // Its context is lost.
+    mesh.kill(&first).await;
+    until("its loss", || root.place_of(first.id()).is_none()).await;
+    let asked = [one.send(Poke), one.send(Poke), one.send(Poke)];
+    let from_far = far.send(Poke);
+    for (asked, expected) in asked.into_iter().zip(11..) {
+        assert_eq!(soon("an answer", asked).await?, expected);
+    }
+    assert_eq!(soon("an answer", from_far).await?, 14);
+    assert_eq!(child(&tree, "one").await, one);
+    let moved = soon("the next life", async {
+        loop {
+            if let Some(Ok(ChildEvent::Up { address, .. })) = lives.next().await
+                && address.context == second.id()
+            {
+                return;
+            }
+        }
+    });
+    moved.await;
+    soon("an order", tree.stop("one")).await?;
+    let refused = until_down(&far).await;
+    assert_eq!((refused.reason(), refused.handled()), (Some(DeadReason::Stopped), Handled::No));
+    soon("an order", tree.start("one")).await?;
+    assert_eq!(poke(&far).await?, 11);
+    soon("the end", tree.end()).await;
+    assert_eq!(until_down(&far).await.handled(), Handled::No);
+    Ok(())
+}
+
+/// Pokes an actor that ends until it is refused.
+async fn until_down(actor: &Remote<Fickle>) -> SendError<Poke> {
+    soon("a refusal", async {
+        loop {
+            if let Err(error) = actor.send(Poke).await {
+                return error;
+            }
+        }
+    })
+    .await
+}
+
+/// A stable address of a child in the supervisor's own context: the actor sees who sends.
+pub async fn a_stable_address_leads_within_a_context_too<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let spec = ChildSpec::spawned::<Fickle>("one", 0).stable();
+    let tree = root.supervise(supervision(Strategy::OneForOne).child(spec));
+    let one = child(&tree, "one").await;
+    for from in [&one, &one.clone().attach(&below)] {
+        assert_eq!(poke(from).await?, 1);
+        soon("an answer", from.send(Crash)).await.unwrap_err();
+    }
+    soon("the end", tree.end()).await;
+    Ok(())
+}
+
+/// A child that is placed by a group lives with one of its members, and with another one when that one's context is lost.
+pub async fn a_child_is_placed_with_a_member_of_a_group<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let hosts = [mesh.child(&root, 1).await?, mesh.child(&root, 2).await?];
+    let group = soon("a group", root.group::<Fickle>("hosts")).await?;
+    let spec = ChildSpec::spawned::<Fickle>("one", 0).in_group(group.clone());
+    let pause = Duration::from_millis(20);
+    let backoff = Backoff::new(pause, pause, Duration::from_secs(60));
+    let patient = supervision(Strategy::OneForOne).start_attempts(1000).backoff(backoff);
+    let tree = root.supervise(patient.child(spec));
+    // While it has no members, the child waits for one.
+    let waits = soon("a start that fails", async {
+        loop {
+            if let Some(Ok(ChildEvent::NotStarted { why, .. })) = tree.events().next().await {
+                return why;
+            }
+        }
+    });
+    assert!(waits.await.contains("no context to start it in"));
+    for host in &hosts {
+        let group = soon("a group", host.group::<Fickle>("hosts")).await?;
+        soon("to join", group.join(&host.start(Fickle::default()))).await?;
+    }
+    let one = child(&tree, "one").await;
+    let (lost, left) = match one.context_id() == hosts[0].id() {
+        true => (&hosts[0], &hosts[1]),
+        false => (&hosts[1], &hosts[0]),
+    };
+    mesh.kill(lost).await;
+    let moved = async {
+        while child(&tree, "one").await.context_id() != left.id() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    soon("the next life", moved).await;
+    assert_eq!(group.members().len(), 1);
+    Ok(())
+}
+
+/// A supervisor's word that an actor elsewhere shall end overtakes what waits for the actor, and what it waits for itself.
+pub async fn a_supervisors_stop_overtakes_messages<F: Fabric>(mesh: &Mesh<F>) -> Outcome {
+    let root = mesh.root().await?;
+    let below = mesh.child(&root, 1).await?;
+    let spec = ChildSpec::spawned::<Fickle>("one", 0).at(below.place());
+    let spec = spec.grace(Duration::from_secs(3600));
+    let tree = root.supervise(supervision(Strategy::OneForOne).child(spec));
+    let one = child(&tree, "one").await;
+    one.tell(Doze).await?;
+    let asked: Vec<_> = (0..1000).map(|_| one.send(Poke)).collect();
+    soon("an order", tree.stop("one")).await?;
+    for asked in asked {
+        let refused = soon("an answer", asked).await.unwrap_err();
+        assert_eq!((refused.reason(), refused.handled()), (Some(DeadReason::Stopped), Handled::No));
+    }
+    assert_eq!(states(&tree).await, [(ChildState::Stopped, 0)]);
     Ok(())
 }
 
