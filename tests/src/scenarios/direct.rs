@@ -202,7 +202,8 @@ pub async fn two_that_connect_to_each_other_hold_one_link<F: Fabric>(mesh: &Mesh
     let (here, there) = (one.start(Desk::default()), two.start(Desk::default()));
     for _ in 0..5 {
         let (mine, yours) = tokio::join!(one.connect(two.id()), two.connect(one.id()));
-        (mine?, yours?);
+        mine?;
+        yours?;
         for (desk, from) in [(&there, &one), (&here, &two)] {
             until_equal("each takes it", Some(from.id().0), async || {
                 neighbour(desk, from).await.unwrap_or_default()
