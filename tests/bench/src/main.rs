@@ -11,6 +11,7 @@
 
 mod allocations;
 mod calls;
+mod crowd;
 mod failure;
 mod files;
 mod flood;

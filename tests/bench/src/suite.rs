@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::{
-    calls, failure::Failure, files, flood, groups, journal, local, mixed, publish, relay, remote,
-    report::Report, savina, scale, settings::Settings,
+    calls, crowd, failure::Failure, files, flood, groups, journal, local, mixed, publish, relay,
+    remote, report::Report, savina, scale, settings::Settings,
 };
 
 /// Every suite there is.
@@ -16,6 +16,7 @@ pub(crate) const SUITES: &[Suite] = &[
     relay::SUITE,
     mixed::SUITE,
     calls::SUITE,
+    crowd::SUITE,
     files::SUITE,
     flood::SUITE,
     scale::SUITE,
