@@ -15,8 +15,8 @@ use crate::{
 
 pub(crate) const SUITE: Suite = Suite {
     name: "crowd",
-    about: "200 processes below one root, until each has answered and until all have ended (goals: 5 s each, and none is killed)",
-    measures: || vec![&READY, &DOWN, &UNWILLING],
+    about: "200 processes below one root, until each has answered and until all have ended (goals: 5 s each); fails if one ends otherwise than by itself",
+    measures: || vec![&READY, &DOWN],
     run,
 };
 
@@ -26,8 +26,6 @@ const fn figure(name: &'static str, unit: &'static str) -> Measure {
 
 const READY: Measure = figure("crowd_ready", "ms");
 const DOWN: Measure = figure("crowd_down", "ms");
-/// Processes that ended otherwise than with exit status 0.
-const UNWILLING: Measure = figure("crowd_unwilling", "processes");
 
 const PROCESSES: usize = 200;
 
@@ -46,7 +44,7 @@ fn run(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
 }
 
 async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
-    let (mut ready, mut down, mut unwilling) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ready, mut down) = (Vec::new(), Vec::new());
     for number in 1..=plan.rounds {
         report.progress(&format!("round {number} of {}", plan.rounds));
         let round = tokio::time::timeout(PATIENCE, round(plan)).await;
@@ -54,9 +52,8 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         let round = round.unwrap_or_else(|_| Err(late()))?;
         ready.push(round.ready.as_secs_f64() * 1e3);
         down.push(round.down.as_secs_f64() * 1e3);
-        unwilling.push(round.unwilling as f64);
     }
-    for (measure, values) in [(&READY, &ready), (&DOWN, &down), (&UNWILLING, &unwilling)] {
+    for (measure, values) in [(&READY, &ready), (&DOWN, &down)] {
         if plan.wants(measure) {
             let nothing = Failure::Nothing { measure: measure.name, seconds: 0.0 };
             report.result(measure, &Summary::alone(values).ok_or(nothing)?)?;
@@ -68,7 +65,6 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
 struct Round {
     ready: Duration,
     down: Duration,
-    unwilling: usize,
 }
 
 async fn round(plan: &Plan) -> Result<Round, Failure> {
@@ -89,6 +85,9 @@ async fn round(plan: &Plan) -> Result<Round, Failure> {
     let began = Instant::now();
     root.shutdown().await;
     let ends = join_all(children.iter().map(Child::exited)).await;
-    let unwilling = ends.iter().filter(|end| *end != "exit status 0").count();
-    Ok(Round { ready, down: began.elapsed(), unwilling })
+    if let Some(end) = ends.iter().find(|end| *end != "exit status 0") {
+        let why = format!("a child did not end by itself: {end}");
+        return Err(Failure::Ours { doing: "the shutdown", why });
+    }
+    Ok(Round { ready, down: began.elapsed() })
 }
