@@ -203,6 +203,28 @@ async fn m19_sudo_takes_a_password_and_says_when_it_is_wrong(cx: Context) -> act
 }
 
 #[actogen::test]
+async fn m20_su_answers_a_password(cx: Context) -> actogen::Result<()> {
+    if !is_there("su") {
+        skip("m20_su", "su");
+        return Ok(());
+    }
+    let Some(first) = User::add("m20_su_by", "open rye") else { return Ok(()) };
+    let Some(second) = User::add("m20_su_second", "open sesame") else { return Ok(()) };
+    // Root is asked for nothing.
+    let as_first = cx.launch(patient(Launch::su(first.name()))).await?;
+    let with =
+        |password: &str| patient(Launch::su(second.name())).password(password).via(&as_first);
+    let child = cx.launch(with("open sesame")).await?;
+    assert_eq!(child.call::<who_am_i>(()).await?.0, second.id());
+    let error = cx.launch(with("open barley")).await.unwrap_err();
+    assert!(matches!(error, LaunchError::Password { .. }), "{error}");
+    let without = patient(Launch::su(second.name())).via(&as_first);
+    let error = cx.launch(without).await.unwrap_err();
+    assert!(matches!(error, LaunchError::Login { .. }), "{error}");
+    Ok(())
+}
+
+#[actogen::test]
 async fn m20_docker_launches_in_a_container(cx: Context) -> actogen::Result<()> {
     let Some(container) = Container::start("m20_docker", "host") else { return Ok(()) };
     let child = cx.launch(patient(Launch::docker(container.name()))).await?;

@@ -24,6 +24,9 @@ const CHUNK: usize = 16 * 1024;
 /// What sudo asks with, so that nothing else is taken for its question.
 pub(super) const PROMPT: &str = "actogen-asks-for-the-password:";
 
+/// What su asks with in the language that it is told to speak. It takes the answer from its standard input.
+pub(super) const PROMPT_OF_SU: &str = "Password: ";
+
 /// What is heard of a tool while it runs.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
@@ -118,12 +121,13 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
-/// Keeps the last lines of a tool's standard error, counts how often it has asked for the password, and passes on what comes once the
-/// program runs.
+/// Keeps the last lines of a tool's standard error, counts how often it has asked for the password with this prompt, and passes on what comes
+/// once the program runs.
 pub(super) async fn hear_errors(
     errors: impl AsyncRead + Unpin,
     heard: Arc<Heard>,
     says: impl Fn(Source, String),
+    prompt: &str,
     prompts: watch::Sender<usize>,
 ) {
     let mut lines = Lines::new(errors);
@@ -133,9 +137,9 @@ pub(super) async fn hear_errors(
             lines.longest = LONGEST_LINE;
         }
         // A question ends without a line's end.
-        let question = if runs { None } else { find(&lines.buffer, PROMPT.as_bytes()) };
+        let question = if runs { None } else { find(&lines.buffer, prompt.as_bytes()) };
         if let Some(at) = question {
-            lines.take(at + PROMPT.len());
+            lines.take(at + prompt.len());
             prompts.send_modify(|asked| *asked += 1);
         } else if lines.has_line() || lines.ended {
             let Some(line) = lines.next().await else { return };

@@ -110,7 +110,7 @@ impl Launch {
         Self::becoming(Method::Sudo, user)
     }
 
-    /// As another user of this machine, by `su`; without a password, so by root only.
+    /// As another user of this machine, by `su`: by root, or with that user's [password](Self::password).
     pub fn su(user: impl Into<String>) -> Self {
         Self::becoming(Method::Su, user)
     }
@@ -208,7 +208,7 @@ impl Launch {
         self
     }
 
-    /// The password that `ssh` or `sudo` asks for. It goes to the tool through a pipe, and is found in no argument, variable, file or log. With
+    /// The password that `ssh`, `sudo` or `su` asks for. It goes to the tool through a pipe, and is found in no argument, variable, file or log. With
     /// [`Self::via`] it passes those who route to that context, who can read it, as they can all messages.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(Password(password.into().into()));

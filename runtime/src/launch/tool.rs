@@ -19,7 +19,7 @@ use super::{
     askpass::Askpass,
     bootstrap::{Bootstrap, child_arguments},
     error::{Reached, diagnose},
-    heard::{Heard, Lines, PROMPT, hear_errors, pass_on_until},
+    heard::{Heard, Lines, PROMPT, PROMPT_OF_SU, hear_errors, pass_on_until},
     local::{self, Signal, describe},
     methods::Method,
     stage::{self, Stage, Word},
@@ -139,6 +139,7 @@ impl Context {
                 arguments.splice(0..1, ["-S", "-p", PROMPT].map(str::to_owned));
                 None
             }
+            (Some(_), Method::Su) => None,
             (Some(password), Method::Ssh) => {
                 let ask = ["-o", "BatchMode=no", "-o", "NumberOfPasswordPrompts=1"];
                 // ssh takes the first value that it is given of an option.
@@ -171,7 +172,8 @@ impl Context {
             bootstrap: Bootstrap { program: Some(program.hash.clone()), ..bootstrap.clone() }
                 .encode(),
             sync: bootstrap.sync,
-            password: how.password.clone().filter(|_| how.method == Method::Sudo),
+            prompt: if how.method == Method::Su { PROMPT_OF_SU } else { PROMPT },
+            password: how.password.clone().filter(|_| how.method != Method::Ssh),
         };
         let (started, outcome) = oneshot::channel();
         let heard = Arc::new(Heard::default());
@@ -224,6 +226,10 @@ impl Context {
                 LaunchError::Login { tool, target, said } if how.password.is_some() => {
                     LaunchError::Password { tool, target, said }
                 }
+                // It would have been asked for one.
+                LaunchError::Password { tool, target, said } if how.password.is_none() => {
+                    LaunchError::Login { tool, target, said }
+                }
                 error => error,
             },
         })
@@ -257,7 +263,7 @@ impl Context {
         let (prompts, mut prompted) = watch::channel(0);
         let (all_heard, last_words) = oneshot::channel::<()>();
         let says = self.says(launch, &target);
-        let hearing = hear_errors(errors, heard.clone(), says, prompts);
+        let hearing = hear_errors(errors, heard.clone(), says, talk.prompt, prompts);
         self.spawn(async move {
             hearing.await;
             drop(all_heard);
@@ -360,6 +366,8 @@ struct Talk {
     kind: String,
     program: PathBuf,
     bootstrap: Vec<u8>,
+    /// What the tool asks for a password with, on its standard error.
+    prompt: &'static str,
     password: Option<super::how::Password>,
     /// What the program puts out before its datagrams.
     sync: [u8; 16],
@@ -386,6 +394,8 @@ impl Talk {
                             continue;
                         }
                         Some(_) if asked > 1 => return Err(Failed::Password),
+                        // With that its input ends, and so does it.
+                        None if asked > 0 => return Err(Failed::Ended),
                         // The end of what it says on standard error.
                         _ => lines.next().await.ok_or(Failed::Ended)?,
                     }

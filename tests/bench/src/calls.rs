@@ -1,4 +1,4 @@
-//! Suite `calls`: functions called in a child and in a grandchild, and what it takes to launch a context that answers.
+//! Suite `calls`: functions called in a child and in a grandchild, and what it takes to launch a context that answers, here and over ssh.
 
 use std::{
     collections::VecDeque,
@@ -11,11 +11,11 @@ use crate::{
     failure::Failure,
     note::{Note, SMALL},
     offspring::Line,
-    ours,
+    ours::{self, Sizes},
     reference::Reference,
     report::Report,
     rounds,
-    settings::Settings,
+    sshd::Sshd,
     suite::{Better, Measure, Plan, Suite},
     workload::{IN_FLIGHT, Outcome, Span, Workload, latencies},
 };
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) const SUITE: Suite = Suite {
     name: "calls",
     about: "functions called in a child and a grandchild, one by one and 64 in flight, and launching",
-    measures: || [ONE_HOP, TWO_HOPS, PIPELINED, LAUNCH].into_iter().flatten().collect(),
+    measures: || [ONE_HOP, TWO_HOPS, PIPELINED, LAUNCH, SSH].into_iter().flatten().collect(),
     run,
 };
 
@@ -59,6 +59,14 @@ const LAUNCH: &[Measure] = &[Measure {
     floor: Some(2.5),
 }];
 
+const SSH: &[Measure] = &[Measure {
+    name: "launch_ssh",
+    unit: "us",
+    better: Better::Lower,
+    reference: Some("ssh host true"),
+    floor: Some(1.3),
+}];
+
 /// Gives its argument back.
 #[actogen::function(name = "actogen-bench.echo")]
 fn echo(note: Note) -> Note {
@@ -91,9 +99,23 @@ async fn measure(plan: &Plan, report: &mut Report) -> Result<(), Failure> {
         rounds::take(plan, report, PIPELINED, ours, bare).await?;
     }
     if plan.wants_any(LAUNCH) {
-        let ours = async |lasts| launches(context, plan.settings, lasts).await;
+        let local = || ours::launch(plan.settings, Sizes::default());
+        let ours = async |lasts| launches(context, &local, lasts).await;
         let bare = async |lasts| reference.launch(lasts).await;
         rounds::take(plan, report, LAUNCH, ours, bare).await?;
+    }
+    if plan.wants_any(SSH) {
+        match Sshd::start()? {
+            Some(sshd) => {
+                let launch = || sshd.launch(|ssh| ours::told(ssh, plan.settings, Sizes::default()));
+                // The first one brings the program; those that count find it there.
+                let ours = async |lasts| launches(context, &launch, lasts).await;
+                let bare = async |lasts| sshd.logins(lasts).await;
+                rounds::take(plan, report, SSH, ours, bare).await?;
+            }
+            None => report
+                .progress("launch_ssh is skipped: it needs /usr/sbin/sshd, and root to start it"),
+        }
     }
     line.end().await;
     reference.end();
@@ -145,14 +167,15 @@ async fn in_flight(functions: &Functions, lasts: Duration) -> Result<Outcome, Fa
 /// Launches children, one after the other: how long each takes until its first call is answered.
 async fn launches(
     context: &Context,
-    settings: Settings,
+    launch: &impl Fn() -> Launch,
     lasts: Duration,
 ) -> Result<Outcome, Failure> {
     let launches = async {
         let (span, mut times) = (Span::of(lasts), Vec::new());
         while !span.is_over() {
             let began = Instant::now();
-            let child = ours::child(context, settings).await?;
+            let child =
+                context.launch(launch()).await.map_err(Failure::ours("launching a child"))?;
             check(child.call::<echo>(Note::new(0, SMALL)).await, 0)?;
             times.push(began.elapsed().as_nanos() as u64);
             child.kill().await;

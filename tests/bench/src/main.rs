@@ -34,6 +34,7 @@ mod rounds;
 mod savina;
 mod scale;
 mod settings;
+mod sshd;
 mod statistics;
 mod suite;
 mod workload;

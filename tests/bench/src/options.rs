@@ -158,7 +158,7 @@ mod tests {
     fn what_there_is_not_is_refused_with_what_there_is() {
         assert!(
             refusal("actogen-bench joy").contains(
-                "no suite `joy`: there is local, remote, relay, mixed, calls, files, flood, scale, groups, savina, journal, publish"
+                "no suite `joy`: there is local, remote, relay, mixed, calls, crowd, files, flood, scale, groups, savina, journal, publish"
             ),
             "{}",
             refusal("actogen-bench joy")

@@ -204,7 +204,12 @@ pub(crate) async fn child_with(
 
 /// How a child is launched for these settings.
 pub(crate) fn launch(settings: Settings, sizes: Sizes) -> Launch {
-    Launch::local()
+    told(Launch::local(), settings, sizes)
+}
+
+/// Has whatever is launched hear of the settings.
+pub(crate) fn told(launch: Launch, settings: Settings, sizes: Sizes) -> Launch {
+    launch
         .env(PLACEMENT, settings.placement.name())
         .env(MTU, settings.mtu.to_string())
         .env(MESSAGE, sizes.message.to_string())

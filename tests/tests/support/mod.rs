@@ -135,6 +135,23 @@ impl Sshd {
             .tool_argument("-oIdentityAgent=none")
     }
 
+    /// The port on which it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What an ssh is told that goes there with the right key.
+    pub fn arguments(&self) -> Vec<String> {
+        let path = |name: &str| self.folder().join(name).display().to_string();
+        vec![
+            "-F/dev/null".to_owned(),
+            format!("-oUserKnownHostsFile={}", path("known")),
+            format!("-oIdentityFile={}", path("key")),
+            "-oIdentitiesOnly=yes".to_owned(),
+            "-oIdentityAgent=none".to_owned(),
+        ]
+    }
+
     /// The programs in the cache of those who log in.
     pub fn cached(&self) -> Vec<PathBuf> {
         let folder = self.folder().join("cache/actogen");
@@ -219,6 +236,11 @@ const PROGRAMS: &[&str] =
 impl Container {
     /// Starts one in a network of Docker's; `None` where it cannot be, which is said.
     pub fn start(test: &str, network: &str) -> Option<Self> {
+        Self::start_for(test, network, &std::env::current_exe().unwrap())
+    }
+
+    /// As [`Self::start`], with what this program needs to run there.
+    pub fn start_for(test: &str, network: &str, program: &Path) -> Option<Self> {
         let answers = |program: &str, arguments: &[&str]| {
             let status = Command::new(program)
                 .args(arguments)
@@ -236,7 +258,7 @@ impl Container {
         for folder in ["bin", "tmp", "root", "lib", "lib64", "etc", "proc"] {
             fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        let own = std::env::current_exe().unwrap().display().to_string();
+        let own = program.display().to_string();
         let mut programs: Vec<String> = PROGRAMS
             .iter()
             .map(|program| run("sh", &["-c", &format!("readlink -f $(command -v {program})")]))
@@ -289,6 +311,20 @@ impl Container {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What lies in its folder for what is temporary.
+    pub fn temporary(&self) -> String {
+        run(
+            "docker",
+            &[
+                "exec",
+                &self.name,
+                "sh",
+                "-c",
+                "for f in /tmp/* /tmp/.[!.]*; do test -e \"$f\" && echo \"$f\"; done; :",
+            ],
+        )
     }
 }
 
