@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "this is all test code")]
 
-#[allow(dead_code, reason = "this is but one of the tests that need servers")]
 mod support;
 
 use std::{

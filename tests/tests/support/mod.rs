@@ -1,6 +1,7 @@
 //! Real servers and stub tools for the tests of launching. Each is ended, and what it made is removed, when its value is dropped.
 
 #![allow(unreachable_pub, reason = "a module of a test binary has no outside")]
+#![allow(dead_code, reason = "each test binary uses what it needs")]
 
 use std::{
     fs,
