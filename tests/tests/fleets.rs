@@ -91,6 +91,7 @@ fn m18_a_fleet_over_all_methods_whose_root_is_killed_leaves_nothing_behind() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        // The instant is the point: whatever it is just doing then.
         sleep(after);
         root.kill().unwrap();
         root.wait().unwrap();
