@@ -71,7 +71,7 @@ fn an_unknown_suite_is_a_usage_error_that_lists_those_there_are() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(
         errors.contains(
-            "no suite `joy`: there is local, remote, relay, mixed, calls, files, flood, scale"
+            "no suite `joy`: there is local, remote, relay, mixed, calls, crowd, files, flood, scale"
         ),
         "{errors}"
     );
