@@ -104,8 +104,12 @@ impl Context {
                 }
             };
             let dial = self.next_link();
-            match admission.dials.come(peer, dial) {
+            match admission.dials.come(self.now(), peer, dial) {
                 Come::Welcome => return Ok(life),
+                Come::Refuse => {
+                    let text = format!("the dial of {me} to {peer} stands");
+                    return refuse(RefusalReason::Simultaneous, text);
+                }
                 Come::Hold(older) => {
                     if let Some(older) = older.and_then(|older| admission.held.remove(&older)) {
                         let _ = older.send(false);

@@ -116,7 +116,10 @@ impl<'a> Dialling<'a> {
     /// It has opened; false if it had been given up for the peer's.
     fn opened(mut self) -> bool {
         self.is_over = true;
-        let (stands, held) = self.context.0.direct.admission.lock().dials.opened(self.peer);
+        let (stands, held) = {
+            let mut admission = self.context.0.direct.admission.lock();
+            admission.dials.opened(self.context.now(), self.peer)
+        };
         self.context.tell_held(held, false);
         stands
     }
@@ -182,6 +185,10 @@ impl Context {
     }
 
     async fn dial_direct(&self, peer: ContextId, grant: Grant) -> Result<(), ConnectError> {
+        // The peer has been as fast.
+        if self.is_linked(peer) {
+            return Ok(());
+        }
         let Some(dialling) = Dialling::begin(self, peer) else {
             // Somebody else of this context is at it.
             return self.others_dial(peer).await;
@@ -218,6 +225,9 @@ impl Context {
                     drop(dialling);
                     if self.is_linked(peer) {
                         return Ok(());
+                    }
+                    if self.0.direct.admission.lock().dials.is_coming(self.now(), peer) {
+                        return self.others_dial(peer).await;
                     }
                     return Err(ConnectError::Refused { peer, why: refused.to_string() });
                 }
@@ -297,11 +307,15 @@ impl Context {
         let peer = link.peer;
         if !link.leaves.swap(true, Ordering::AcqRel) {
             let mut state = self.0.direct.state.lock();
-            if state.peers.get(&peer).is_some_and(|present| present.id == link.id) {
+            let is_present = state.peers.get(&peer).is_some_and(|present| present.id == link.id);
+            if is_present {
                 state.peers.remove(&peer);
             }
             drop(state);
-            self.change_path(peer, Way::Tree);
+            // Where a newer link has taken its place, that one has its paths.
+            if is_present {
+                self.change_path(peer, Way::Tree);
+            }
         }
         let left = async {
             for lane in StreamId::lanes() {

@@ -204,7 +204,9 @@ impl Context {
         self.0.direct.in_use.store(true, Ordering::Release);
         self.0.direct.state.lock().peers.insert(link.peer, link.clone());
         self.note_life(link.peer, link.incarnation);
-        self.0.direct.admission.lock().tickets.revoke(link.peer);
+        let mut admission = self.0.direct.admission.lock();
+        admission.tickets.revoke(link.peer);
+        admission.dials.stands(link.peer);
     }
 
     /// What this context sends goes by another way from now on, behind a flush of the one it takes now.

@@ -77,11 +77,12 @@ impl Dialling {
         match word {
             // The link that has opened has used up the ticket.
             Word::Hello if self.holds[end].is_some() => self.say(end, dial, Word::Refusal),
-            Word::Hello => match self.dials[end].come(peer, LinkId(dial as u64)) {
+            Word::Hello => match self.dials[end].come(self.now, peer, LinkId(dial as u64)) {
                 Come::Welcome => self.welcome(end, dial),
                 Come::Hold(older) => assert_eq!(older, None),
+                Come::Refuse => self.say(end, dial, Word::Refusal),
             },
-            Word::Welcome => match self.dials[end].opened(peer) {
+            Word::Welcome => match self.dials[end].opened(self.now, peer) {
                 (true, held) => {
                     self.hold(end, dial);
                     if let Some(held) = held {
